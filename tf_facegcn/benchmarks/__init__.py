@@ -1,0 +1,1 @@
+"""Figures of the project, measured and written as JSON."""

@@ -1,0 +1,41 @@
+"""What every benchmark file says about where its figures were measured."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+_PACKAGES = ("tf_facegcn", "tensorflow", "keras", "numpy", "scipy")
+
+
+def describe_environment() -> dict[str, object]:
+    """Describes the machine and the package versions of this process.
+
+    Returns:
+        A dictionary that JSON can hold: `processor` (the model's name),
+        `num_cores` (usable by this process), `python`, `packages` (name to
+        version, of what is installed).
+    """
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "processor": _processor_name(),
+        "num_cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": packages,
+    }
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
