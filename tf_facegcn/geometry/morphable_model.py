@@ -97,7 +97,8 @@ class MorphableModel:
                 f"{len(self.expression_names)} names for "
                 f"{self.num_expression} components"
             )
-        object.__setattr__(self, "regions", MappingProxyType(dict(self.regions)))
+        regions = MappingProxyType(dict(self.regions))
+        object.__setattr__(self, "regions", regions)
 
     @property
     def num_vertices(self) -> int:
@@ -207,23 +208,22 @@ class MorphableModel:
             The model, its bases expanded from the control mesh.
 
         Raises:
-            FileNotFoundError: If there is no such file.
+            OSError: If the file cannot be opened.
             ValueError: If the file is damaged or holds something else.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return _expand(dict(file))
-        except FileNotFoundError:
-            raise
-        except (
-            *(ValueError, TypeError, KeyError, IndexError),
-            *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
-        ) as error:
-            raise ValueError(
-                "Expected a morphable model of this project; the file is "
-                f"damaged or holds something else ({error}). Received: "
-                f"path={str(path)!r}"
-            ) from error
+        with Path(path).open("rb") as stream:
+            try:
+                with np.load(stream, allow_pickle=False) as file:
+                    return _expand(dict(file))
+            except (
+                *(ValueError, TypeError, KeyError, IndexError),
+                *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
+            ) as error:
+                raise ValueError(
+                    "Expected a morphable model of this project; the file is "
+                    f"damaged or holds something else ({error}). Received: "
+                    f"path={str(path)!r}"
+                ) from error
 
 
 def save_control_model(

@@ -16,9 +16,10 @@ from tf_facegcn.geometry.triangle_mesh import TriangleMesh
 _BOUNDARY_WEIGHT = 2.0
 # Weight of the distance to the vertices that a vertex replaces, against the
 # distance to their faces' planes. It spreads the vertices of flat parts
-# evenly; on a face model's mean (53,215 vertices) it evens out the edge
-# lengths (standard deviation 0.27 instead of 0.43 of their mean at 16,384),
-# while the error of the coarser levels stays the same.
+# evenly: on a face model's mean (53,215 vertices) the edge lengths' standard
+# deviation falls from 0.43 to 0.27 of their mean at 16,384 and from 0.55 to
+# 0.34 at 1,024, for an error of 0.02 instead of 0.01 mm and 0.24 instead of
+# 0.19 mm; at 256 and fewer the error is the same.
 _SPREAD_WEIGHT = 1e-2
 
 # The different entries of a symmetric 4 x 4 form
