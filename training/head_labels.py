@@ -1,20 +1,23 @@
-"""Landmarks, regions and mirror map of the bundled head."""
+"""Landmarks and regions of the bundled head."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+
+from training.data.landmark_mirror import LANDMARK_MIRROR
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int32]
 
 # Where the 68 points (iBUG order) lie on the mean head, mm in MakeHuman's
-# frame; the nearest vertex is the landmark. Placed by eye on renderings from
-# the front and both sides, by the convention of 300W-LP's 3D points: the jaw
-# line runs on the mandible from the front of the ear to the chin, whatever
-# part of it a photo shows. Only the image's left half and the middle are
-# listed; the other half mirrors it.
+# frame; the nearest vertex is the landmark. They were placed so that they
+# agree with 300W-LP's 3D points and then checked on renderings from the front
+# and both sides (docs/head_landmarks.png): the jaw line runs on the head from
+# the front of the ear to the chin, whatever part of it a photo shows. Only
+# the image's left half and the middle are listed; the other half mirrors it.
 _LANDMARK_POSITIONS = {
     0: (-71.6, 720.3, 58.8),
     1: (-69.5, 703.3, 62.0),
@@ -56,19 +59,6 @@ _LANDMARK_POSITIONS = {
     66: (0.0, 668.4, 147.3),
     67: (-6.5, 668.5, 146.1),
 }
-# The landmark that mirrors each of the 68.
-LANDMARK_MIRROR = np.array(
-    [
-        *range(16, -1, -1),
-        *range(26, 16, -1),
-        *(27, 28, 29, 30, 35, 34, 33, 32, 31),
-        *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-        *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-        *(64, 63, 62, 61, 60, 67, 66, 65),
-    ],
-    dtype=np.int32,
-)
-
 # Half the width of a brow, mm.
 _BROW_HALF_WIDTH = 5.0
 # Height of the forehead above the brows, mm: about the hairline.
@@ -81,34 +71,27 @@ _NOSE_WING = 6.0
 _NOSE_BELOW = 1.0
 
 
-def place_landmarks(vertices: Array) -> Indices:
+def place_landmarks(vertices: Array, mirror: Indices) -> Indices:
     """Finds the vertices nearest to the landmarks' places.
 
     Args:
         vertices: `(V, 3)` mean head in MakeHuman's frame, mm.
+        mirror: `(V,)` the vertex that mirrors each in the plane x = 0.
 
     Returns:
-        `(68,)` int32 vertex indices.
+        `(68,)` int32 vertex indices, mirror-symmetric.
     """
-    positions = np.empty((len(LANDMARK_MIRROR), 3))
-    for landmark, (x, y, z) in _LANDMARK_POSITIONS.items():
-        positions[landmark] = (x, y, z)
-        positions[LANDMARK_MIRROR[landmark]] = (-x, y, z)
-    _, nearest = cKDTree(vertices).query(positions)
-    return nearest.astype(np.int32)
-
-
-def mirror_map(vertices: Array) -> Indices:
-    """For each vertex the one nearest to its mirror image in the plane x = 0.
-
-    Args:
-        vertices: `(V, 3)` mean head, mm.
-
-    Returns:
-        `(V,)` int32.
-    """
-    _, nearest = cKDTree(vertices).query(vertices * [-1.0, 1.0, 1.0])
-    return nearest.astype(np.int32)
+    landmarks = np.empty(len(LANDMARK_MIRROR), dtype=np.int32)
+    in_middle = np.flatnonzero(mirror == np.arange(len(mirror)))
+    for landmark, place in _LANDMARK_POSITIONS.items():
+        distance = np.linalg.norm(vertices - place, axis=1)
+        if place[0] == 0:
+            nearest = in_middle[np.argmin(distance[in_middle])]
+        else:
+            nearest = np.argmin(distance)
+        landmarks[landmark] = nearest
+        landmarks[LANDMARK_MIRROR[landmark]] = mirror[nearest]
+    return landmarks
 
 
 def label_regions(
@@ -134,6 +117,7 @@ def label_regions(
     x, y, z = vertices.T
     points = vertices[landmarks]
     front = z > points[[36, 45], 2].mean() - _FACE_DEPTH
+    before_ears = z > points[[1, 15], 2].mean()
     brow_height = np.interp(
         np.abs(x), np.abs(points[21:16:-1, 0]), points[21:16:-1, 1]
     )
@@ -147,8 +131,8 @@ def label_regions(
         "forehead": front
         & (y > brow_height)
         & (y < points[17:27, 1].mean() + _FOREHEAD_HEIGHT),
-        "jaw": (z > points[[1, 15], 2].mean()) & (y < points[[48, 54], 1].min()),
-        "cheeks": (z > points[[1, 15], 2].mean()) & (y <= brow_height),
+        "jaw": before_ears & (y < points[[48, 54], 1].min()),
+        "cheeks": before_ears & (y <= brow_height),
         "scalp": np.ones(len(vertices), dtype=bool),
     }
     free = np.ones(len(vertices), dtype=bool)
@@ -163,7 +147,7 @@ def _near_brows(vertices: Array, points: Array) -> NDArray[np.bool_]:
     """Within half a brow's width of the lines through the brow landmarks."""
     near = np.zeros(len(vertices), dtype=bool)
     for brow in (points[17:22], points[22:27]):
-        for start, end in zip(brow, brow[1:], strict=False):
+        for start, end in pairwise(brow):
             along = end - start
             place = (vertices - start) @ along / (along @ along)
             foot = start + np.clip(place, 0, 1)[:, None] * along

@@ -26,6 +26,16 @@ _CHILDREN = 0.12
 # Strength of a detail target: a half-normal, clipped to the range [0, 1]
 # in which MakeHuman's targets are drawn.
 _DETAIL_DEVIATION = 0.28
+# Targets that shape mostly the skull, and what their strength is multiplied
+# with: a photo shows little of it, under hair, and they act on it strongly.
+_SKULL_TARGETS = (
+    *("forehead/forehead-nubian", "forehead/forehead-scale-vert"),
+    *("head/head-back", "head/head-scale-depth", "head/head-angle"),
+    *("head/head-diamond", "head/head-round", "head/head-oval"),
+    *("head/head-rectangular", "head/head-triangular", "head/head-square"),
+    "head/head-invertedtriangular",
+)
+_SKULL_STRENGTH = 0.35
 # Share of a detail's strength (of its variance) that left and right have in
 # common; the rest is drawn for each side.
 _SYMMETRIC_SHARE = 0.7
@@ -55,13 +65,13 @@ def sample_population(
         `(num_samples, C, 3)` float64 vertices, mm, not aligned.
     """
     ethnic = {
-        key: control.displacements(
+        key: control.flat_vertices(
             source.target("macrodetails/{}-{}-{}".format(*key))
         )
         for key in itertools.product(_ANCESTRIES, _SEXES, _AGES)
     }
     build = {
-        key: control.displacements(
+        key: control.flat_vertices(
             source.target(
                 "macrodetails/universal-{}-{}-{}muscle-{}weight".format(*key)
             )
@@ -74,9 +84,9 @@ def sample_population(
         for name in source.target_names(folder)
     ]
     detail_basis = np.stack(
-        [control.displacements(source.target(name)) for name in details]
+        [control.flat_vertices(source.target(name)) for name in details]
     ).reshape(len(details), -1)
-    base = control.vertices(source.vertices)
+    base = control.flat_vertices(source.vertices)
 
     heads = np.empty((num_samples, *base.shape))
     for head in heads:
@@ -96,20 +106,28 @@ def sample_population(
             share = sex[s] * age[g] * muscle[m] * weight[w]
             if share > 0:
                 head += share * target
-    return heads
+    return control.rounded(heads)
 
 
 def mean_macro_head(source: MakeHumanSource, control: ControlHead) -> Array:
-    """`(C, 3)`: the young adult in the middle of ancestries and sexes, mm."""
-    head = control.vertices(source.vertices)
+    """The young adult in the middle of ancestries, sexes, muscle and weight.
+
+    Args:
+        source: MakeHuman's data.
+        control: The control mesh.
+
+    Returns:
+        `(C, 3)` float64 vertices, mm, the patches over the eyes flat.
+    """
+    head = control.flat_vertices(source.vertices)
     for ancestry, sex in itertools.product(_ANCESTRIES, _SEXES):
         target = source.target(f"macrodetails/{ancestry}-{sex}-young")
-        head += control.displacements(target) / 6
+        head += control.flat_vertices(target) / 6
     for sex in _SEXES:
         target = source.target(
             f"macrodetails/universal-{sex}-young-averagemuscle-averageweight"
         )
-        head += control.displacements(target) / 2
+        head += control.flat_vertices(target) / 2
     return head
 
 
@@ -118,6 +136,9 @@ def expression_units(
 ) -> tuple[Array, tuple[str, ...]]:
     """Averages the expression units over the three ancestries.
 
+    The units become mirror images of each other exactly: those of the left
+    and the right side in pairs, the others of themselves.
+
     Args:
         source: MakeHuman's data.
         control: The control mesh.
@@ -125,23 +146,35 @@ def expression_units(
     Returns:
         `(C, 3, E)` float64 displacements at full strength, mm, and `E` names.
     """
+    rest = mean_macro_head(source, control)
     names = [
         name.rpartition("/")[2]
         for name in source.target_names(f"expression/units/{_ANCESTRIES[0]}")
     ]
-    units = [
-        np.mean(
+    units: dict[str, Array] = {}
+    for name in names:
+        motion = np.mean(
             [
-                control.displacements(
+                control.flat_vertices(
                     source.target(f"expression/units/{ancestry}/{name}")
                 )
                 for ancestry in _ANCESTRIES
             ],
             axis=0,
         )
+        units[name] = control.rounded(rest + motion) - control.rounded(rest)
+    flip = np.array([-1.0, 1.0, 1.0])
+    symmetric = [
+        (units[name] + units[_other_side(name)][control.mirror] * flip) / 2
         for name in names
     ]
-    return np.stack(units, axis=-1), tuple(names)
+    return np.stack(symmetric, axis=-1), tuple(names)
+
+
+def _other_side(name: str) -> str:
+    """The name of the unit that mirrors another."""
+    words = {"left": "right", "right": "left"}
+    return "-".join(words.get(word, word) for word in name.split("-"))
 
 
 def _age_weights(generator: np.random.Generator) -> dict[str, float]:
@@ -177,5 +210,7 @@ def _detail_strengths(
         if target.startswith(("l-", "r-")):
             value = value * np.sqrt(_SYMMETRIC_SHARE)
             value += generator.standard_normal() * np.sqrt(1 - _SYMMETRIC_SHARE)
+        if name.startswith(_SKULL_TARGETS):
+            value *= _SKULL_STRENGTH
         strengths[index] = value
     return np.clip(strengths * _DETAIL_DEVIATION, 0.0, 1.0)

@@ -169,9 +169,7 @@ class MorphableModel:
 
     def subset(
         self, indices: ArrayLike
-    ) -> tuple[
-        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
-    ]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Cuts out some vertices, for fitting to a few points.
 
         Args:

@@ -1,0 +1,34 @@
+import dataclasses
+
+import pytest
+
+from tf_facegcn.models.face_gcn_presets import PRESETS, FaceGCNPreset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_restores_a_preset_of_json(name):
+    fields = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in dataclasses.asdict(PRESETS[name]).items()
+    }
+    assert FaceGCNPreset.of_fields(fields) == PRESETS[name]
+
+
+def test_rejects_widths_of_another_number_of_stages():
+    with pytest.raises(ValueError, match=r"decoder_growths=\(2, 2\)"):
+        dataclasses.replace(PRESETS["tiny"], decoder_growths=(2, 2))
+
+
+def test_rejects_an_input_that_does_not_halve():
+    with pytest.raises(ValueError, match="input_size=36"):
+        dataclasses.replace(PRESETS["tiny"], input_size=36)
+
+
+def test_rejects_a_misspelt_field():
+    with pytest.raises(ValueError, match="did you mean order"):
+        FaceGCNPreset.of_fields({"ordr": 3})
+
+
+def test_rejects_missing_fields():
+    with pytest.raises(ValueError, match="needs the argument 'input_size'"):
+        FaceGCNPreset.of_fields({"order": 3})

@@ -1,0 +1,39 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.training.miniature import make_miniature_model, write_crops
+from training.data.aflw_crops import AflwCrops
+
+NUM_PHOTOS = 24
+
+
+@pytest.fixture(scope="session")
+def miniature_model():
+    return make_miniature_model()
+
+
+@pytest.fixture(scope="session")
+def miniature_folder(tmp_path_factory, miniature_model):
+    folder = tmp_path_factory.mktemp("photos")
+    write_crops(folder, miniature_model, NUM_PHOTOS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def miniature_crops(miniature_folder):
+    return AflwCrops.load(miniature_folder)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of licensed photos, which only some machines have."""
+    beside = Path(__file__).parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("FACEGCN_DATA_DIR", beside))
+    if not (folder / "AFLW2000").is_dir():
+        pytest.skip(
+            "needs the licensed photos of AFLW and AFLW2000-3D; name their "
+            "folder in FACEGCN_DATA_DIR"
+        )
+    return folder

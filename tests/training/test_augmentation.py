@@ -1,0 +1,163 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.miniature import (
+    draw_face,
+    make_faces,
+    make_miniature_model,
+)
+from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.face_crop import FaceCrop
+from training.data.augmentation import (
+    Augmentation,
+    augment,
+    draw_affine,
+    move_camera,
+)
+
+SIZE = 128
+# Grey of the drawn photos.
+BACKGROUND = 30
+GEOMETRIC = Augmentation(
+    rotation=45, translation=0.1, scale_min=0.9, scale_max=1.2, mirror=0.5
+)
+PHOTOMETRIC = Augmentation(
+    color=1.0, greyscale=0.5, blur=0.5, noise=0.5, occluder=0.5
+)
+
+
+@pytest.fixture(scope="module")
+def face():
+    landmarks, _ = make_faces(make_miniature_model(), 1)
+    return landmarks[0]
+
+
+def moved_points(affine, points):
+    return points[:, :2] @ affine[:2, :2].T + affine[:2, 3]
+
+
+def center_of_dot(image, near):
+    """Where a dot is, searched around a point; both in crop units."""
+    scale = image.shape[0] / 256
+    x, y = (near + 0.5) * scale - 0.5
+    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]]
+    brightness = image.max(axis=-1).astype(float) - BACKGROUND
+    window = np.hypot(columns - x, rows - y) < 5
+    weight = np.where(window, np.maximum(brightness, 0), 0.0)
+    found = np.array([(weight * columns).sum(), (weight * rows).sum()])
+    return (found / weight.sum() + 0.5) / scale - 0.5
+
+
+@given(seed=st.integers(0, 10_000))
+def test_points_move_with_the_picture(seed):
+    landmarks, _ = make_faces(make_miniature_model(), 1)
+    # Few enough that dots do not overlap.
+    sparse = landmarks[0][::9]
+    crop = augment(
+        draw_face(sparse),
+        landmarks[0],
+        GEOMETRIC,
+        SIZE,
+        np.random.default_rng(seed),
+    )
+    points = moved_points(crop.affine, sparse)
+    inside = points[np.all((points > 12) & (points < 243), axis=1)]
+    errors = [center_of_dot(crop.image, point) - point for point in inside]
+    assert len(errors) >= 3
+    # A pixel of the network's input is two units.
+    assert np.linalg.norm(errors, axis=1).max() < 0.5
+    assert np.abs(np.mean(errors, axis=0)).max() < 0.2
+
+
+def test_without_changes_it_is_the_crop_of_evaluation(face):
+    image = draw_face(face)
+    crop = augment(image, face, Augmentation(), SIZE, np.random.default_rng(0))
+    scale = 120 / 256
+    pixels = (face + 0.5) * scale - 0.5
+    evaluated = FaceCrop(BoundingBox.from_points(pixels).landmarks_crop(), SIZE)
+    difference = crop.image.astype(int) - evaluated.crop(image)
+    # Fixed-point sampling rounds differently by a few grey levels at edges.
+    assert np.abs(difference).mean() < 0.5
+    np.testing.assert_allclose(
+        moved_points(crop.affine, face),
+        evaluated.to_crop(pixels)[:, :2],
+        atol=1e-9,
+    )
+
+
+def test_mirror_turns_left_into_right(face):
+    always = Augmentation(mirror=1.0)
+    straight, _ = draw_affine(face, Augmentation(), np.random.default_rng(0))
+    mirrored, flag = draw_affine(face, always, np.random.default_rng(0))
+    assert flag
+    expected = moved_points(straight, face) * [-1, 1] + [255, 0]
+    np.testing.assert_allclose(
+        moved_points(mirrored, face), expected, atol=1e-9
+    )
+
+
+def test_crop_is_cut_around_the_box_of_the_rotated_landmarks(face):
+    turned = Augmentation(rotation=40)
+    affine, _ = draw_affine(face, turned, np.random.default_rng(1))
+    points = moved_points(affine, face)
+    low, high = points.min(axis=0), points.max(axis=0)
+    assert np.arctan2(affine[1, 0], affine[0, 0]) != 0
+    np.testing.assert_allclose((low + high) / 2, 127.5, atol=1e-9)
+    assert (high - low).max() == pytest.approx(256 / np.sqrt(2))
+
+
+def test_moved_camera_projects_to_moved_points(face):
+    _, cameras = make_faces(make_miniature_model(), 1)
+    vertices = np.random.default_rng(0).normal(size=(9, 3)) * 50
+    projected = vertices @ cameras[0][:, :3].T + cameras[0][:, 3]
+    affine, _ = draw_affine(face, GEOMETRIC, np.random.default_rng(2))
+    moved = move_camera(affine, cameras[0])
+    found = vertices @ moved[:, :3].T + moved[:, 3]
+    np.testing.assert_allclose(found[:, :2], moved_points(affine, projected))
+    scale = np.sqrt(abs(np.linalg.det(affine[:2, :2])))
+    np.testing.assert_allclose(found[:, 2], projected[:, 2] * scale)
+
+
+def test_same_seed_gives_the_same_picture(face):
+    both = Augmentation(
+        **{
+            field.name: max(
+                getattr(GEOMETRIC, field.name), getattr(PHOTOMETRIC, field.name)
+            )
+            for field in dataclasses.fields(Augmentation)
+        }
+    )
+    image = draw_face(face)
+    first, second, other = (
+        augment(image, face, both, SIZE, np.random.default_rng(seed)).image
+        for seed in (7, 7, 8)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert np.any(first != other)
+
+
+@pytest.mark.parametrize(
+    "name", ["color", "greyscale", "blur", "noise", "occluder"]
+)
+def test_each_photometric_change_changes_pixels_and_no_positions(face, name):
+    image = draw_face(face)
+    change = Augmentation(**{name: 1.0})
+    plain, changed = (
+        augment(image, face, which, SIZE, np.random.default_rng(3))
+        for which in (Augmentation(), change)
+    )
+    assert np.any(plain.image != changed.image)
+    np.testing.assert_array_equal(plain.affine, changed.affine)
+    if name == "greyscale":
+        assert np.ptp(changed.image.astype(int), axis=-1).max() == 0
+
+
+def test_given_picture_stays_as_it_is(face):
+    image = draw_face(face)
+    before = image.copy()
+    augment(image, face, PHOTOMETRIC, SIZE, np.random.default_rng(0))
+    np.testing.assert_array_equal(image, before)

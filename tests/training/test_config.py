@@ -1,0 +1,68 @@
+import dataclasses
+import json
+
+import pytest
+
+from training.config import CONFIGS, TrainingConfig, get_config, override
+
+
+def test_each_configuration_has_the_name_it_is_found_by():
+    for name, config in CONFIGS.items():
+        assert get_config(name) is config
+        assert config.name == name
+
+
+def test_unknown_configuration_names_the_nearest():
+    with pytest.raises(ValueError, match=r"mean 'lite'.*name='light'"):
+        get_config("light")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "read"),
+    [
+        ("epochs=2", lambda config: config.epochs == 2),
+        ("learning_rate=1e-4", lambda config: config.learning_rate == 1e-4),
+        ("tensorboard=true", lambda config: config.tensorboard is True),
+        ("data_dir=a=b", lambda config: config.data_dir == "a=b"),
+        (
+            "augmentation.rotation=45",
+            lambda config: config.augmentation.rotation == 45.0,
+        ),
+    ],
+)
+def test_override_changes_the_field_and_no_other(assignment, read):
+    config = get_config("lite")
+    before = dataclasses.asdict(config)
+    changed = override(config, [assignment])
+    assert read(changed)
+    assert not read(config)
+    after = dataclasses.asdict(changed)
+    assert sum(before[key] != after[key] for key in before) == 1
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("learnin_rate=1", "mean 'learning_rate'"),
+        ("augmentation.rotate=1", r"mean 'augmentation\.rotation'"),
+        ("rotation=1", r"mean 'augmentation\.rotation'"),
+        ("augmentation=1", "no such configuration key"),
+        ("epochs.more=1", "mean 'epochs'"),
+        ("epochs=many", "a whole number.*epochs=many"),
+        ("epochs=1.5", "a whole number"),
+        ("learning_rate=fast", "a number"),
+        ("tensorboard=1", "true or false"),
+        ("epochs", "Expected key=value"),
+        ("epochs=0", "positive.*epochs=0"),
+        ("precision=float31", "mixed_bfloat16.*float31"),
+    ],
+)
+def test_wrong_override_says_what_was_expected(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        override(get_config("lite"), [assignment])
+
+
+def test_json_holds_every_field():
+    written = json.loads(get_config("smoke").to_json())
+    assert set(written) == {f.name for f in dataclasses.fields(TrainingConfig)}
+    assert written["augmentation"]["mirror"] == 0.5

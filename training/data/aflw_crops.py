@@ -1,0 +1,152 @@
+"""AflwCrops: the reader of face crops with human and teacher landmarks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tf_facegcn.imaging.face_crop import CROP_UNITS
+
+FILE_PATTERN = "aflw_crops_*.npz"
+
+# Side of the stored crops, in pixels.
+CROP_SIZE = 120
+
+# The landmarks of the 68 (0-based) whose mean each of the 21 human points is.
+HUMAN_POINT_GROUPS: tuple[tuple[int, ...], ...] = (
+    *((i,) for i in (17, 19, 21, 22, 24, 26)),  # Brows.
+    *((36,), (36, 37, 38, 39, 40, 41), (39,)),  # Eye on the image's left.
+    *((42,), (42, 43, 44, 45, 46, 47), (45,)),  # Eye on the image's right.
+    *((2,), (31,), (30,), (35,), (14,)),  # Ear, nose, nose tip, nose, ear.
+    *((48,), (60, 61, 62, 63, 64, 65, 66, 67), (54,)),  # Mouth.
+    (8,),  # Chin.
+)
+
+Floats = NDArray[np.float64]
+
+
+class AflwCrops(NamedTuple):
+    """Square crops of real faces and what is known of each.
+
+    Points are in crop units, 1/256ths of the crop, see `FaceCrop`.
+
+    Attributes:
+        names: `(n,)` str, the photos' file names.
+        jpegs: `n` encoded crops.
+        human_points: `(n, 21, 2)` human annotation, NaN where not visible;
+            `HUMAN_POINT_GROUPS` says what they are of the 68.
+        teacher_landmarks: `(n, 68, 3)` predictions of a public regressor, z
+            towards the viewer with an arbitrary offset.
+        yaw: `(n,)` absolute yaw of the teacher's fit, degrees.
+        fingerprint: Hex digest of the files' content.
+    """
+
+    names: NDArray[np.str_]
+    jpegs: list[bytes]
+    human_points: Floats
+    teacher_landmarks: Floats
+    yaw: Floats
+    fingerprint: str
+
+    @classmethod
+    def load(cls, data_dir: str | Path) -> AflwCrops:
+        """Reads every `aflw_crops_*.npz` of a folder.
+
+        Raises:
+            FileNotFoundError: If the folder does not exist or holds no such
+                file.
+            ValueError: If a file lacks an array.
+        """
+        folder = Path(data_dir)
+        paths = sorted(folder.glob(FILE_PATTERN))
+        if not paths:
+            state = "has no such file" if folder.is_dir() else "does not exist"
+            raise FileNotFoundError(
+                f"Expected training photos {FILE_PATTERN} in the data folder, "
+                f"but it {state}. Name it with --set data_dir=FOLDER. "
+                f"Received: data_dir={str(data_dir)!r}"
+            )
+        parts = [_read(path) for path in paths]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(part.fingerprint.encode())
+        return cls(
+            np.concatenate([part.names for part in parts]),
+            [jpeg for part in parts for jpeg in part.jpegs],
+            np.concatenate([part.human_points for part in parts]),
+            np.concatenate([part.teacher_landmarks for part in parts]),
+            np.concatenate([part.yaw for part in parts]),
+            digest.hexdigest(),
+        )
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decodes the crop at an index to `(120, 120, 3)` uint8 RGB."""
+        return decode(self.jpegs[index])
+
+
+def decode(jpeg: bytes) -> NDArray[np.uint8]:
+    """Decodes an image to `(height, width, 3)` uint8 RGB.
+
+    Raises:
+        ValueError: If the bytes are not an image.
+    """
+    buffer = np.frombuffer(jpeg, np.uint8)
+    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR_RGB) if len(buffer) else None
+    if image is None:
+        raise ValueError(
+            f"Expected an encoded image. Received: {len(buffer)} bytes "
+            f"starting with {jpeg[:8]!r}"
+        )
+    return image
+
+
+def crop_pixels_to_units(
+    points: NDArray[np.floating], size: int = CROP_SIZE
+) -> Floats:
+    """Maps pixels of a crop of `size` pixels to crop units.
+
+    Args:
+        points: `(..., 2)` or `(..., 3)`; z is scaled only.
+        size: Side of the crop in pixels.
+
+    Returns:
+        The points in 1/256ths of the crop, of the same shape.
+    """
+    scale = CROP_UNITS / size
+    units = np.asarray(points, np.float64) * scale
+    units[..., :2] += 0.5 * scale - 0.5
+    return units
+
+
+def _read(path: Path) -> AflwCrops:
+    with np.load(path, allow_pickle=False) as arrays:
+        wanted = ["jpeg", "offsets", "names", "landmarks21"]
+        wanted += ["teacher_landmarks68", "yaw"]
+        missing = [name for name in wanted if name not in arrays]
+        if missing:
+            raise ValueError(
+                f"Expected the arrays {', '.join(wanted)} in {path}. "
+                f"Received: no {', '.join(missing)}"
+            )
+        data = {name: arrays[name] for name in wanted}
+    digest = hashlib.sha256()
+    for name in wanted:
+        digest.update(np.ascontiguousarray(data[name]).tobytes())
+    offsets = data["offsets"]
+    buffer = data["jpeg"].tobytes()
+    return AflwCrops(
+        data["names"],
+        [
+            buffer[start:stop]
+            for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
+        ],
+        crop_pixels_to_units(data["landmarks21"]),
+        crop_pixels_to_units(data["teacher_landmarks68"]),
+        np.abs(data["yaw"].astype(np.float64)),
+        digest.hexdigest(),
+    )

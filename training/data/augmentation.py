@@ -1,0 +1,216 @@
+"""Augmentation: random changes of a photo, with its camera moving along.
+
+The geometric changes are one affine map from units of the stored crop to units
+of the network's crop. It is applied to the image (one `warpAffine` straight to
+the network's input size) and to the camera, so image and vertices cannot drift
+apart.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.face_crop import CROP_UNITS
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+# Coordinate of the crop's centre, in crop units.
+_CENTER = CROP_UNITS / 2 - 0.5
+
+# Luma of red, green and blue (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much a training photo is changed; all off by default.
+
+    Attributes:
+        rotation: Largest roll to either side, degrees (paper: 45).
+        translation: Largest shift of the crop, as a share of its side (paper:
+            0.1).
+        scale_min: Smallest magnification (paper: 0.9).
+        scale_max: Largest magnification (paper: 1.2).
+        mirror: Probability of the left-right mirror.
+        color: Strength of random brightness, contrast, colour cast and gamma,
+            0 to 1.
+        greyscale: Probability of a greyscale photo.
+        blur: Probability of a blurred or coarsely sampled photo.
+        noise: Probability of sensor noise.
+        occluder: Probability of a rectangle that hides a part.
+    """
+
+    rotation: float = 0.0
+    translation: float = 0.0
+    scale_min: float = 1.0
+    scale_max: float = 1.0
+    mirror: float = 0.0
+    color: float = 0.0
+    greyscale: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    occluder: float = 0.0
+
+
+class AugmentedCrop(NamedTuple):
+    """The network's input and the map that leads to it.
+
+    Attributes:
+        image: `(size, size, 3)` uint8 RGB.
+        affine: `(3, 4)` from units of the stored crop to units of this crop;
+            z is scaled with the rest.
+        mirrored: Whether the affine map mirrors; then the vertices have to be
+            permuted as well.
+    """
+
+    image: Image
+    affine: Floats
+    mirrored: bool
+
+
+def augment(
+    image: Image,
+    landmarks: Floats,
+    augmentation: Augmentation,
+    size: int,
+    generator: np.random.Generator,
+) -> AugmentedCrop:
+    """Cuts the network's crop out of a stored crop, randomly changed.
+
+    Without any change this is the crop around the landmarks' box that
+    evaluation uses; with rotation, around the box of the rotated landmarks.
+
+    Args:
+        image: `(n, n, 3)` uint8, the stored crop.
+        landmarks: `(68, 2)` or `(68, 3)` in units of the stored crop.
+        augmentation: How much to change.
+        size: Side of the network's input in pixels.
+        generator: Source of all randomness.
+    """
+    affine, mirrored = draw_affine(landmarks, augmentation, generator)
+    pixels = _in_pixels(affine, image.shape[0], size)
+    changed = cv2.warpAffine(
+        image, pixels, (size, size), flags=cv2.INTER_LINEAR
+    )
+    changed = _photometric(changed, augmentation, generator)
+    return AugmentedCrop(changed, affine, mirrored)
+
+
+def draw_affine(
+    landmarks: Floats,
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+) -> tuple[Floats, bool]:
+    """Draws the geometric change.
+
+    Args:
+        landmarks: `(68, 2)` or `(68, 3)` in units of the stored crop.
+        augmentation: How much to change.
+        generator: Source of all randomness.
+
+    Returns:
+        The `(3, 4)` map to units of the network's crop and whether it mirrors.
+    """
+    angle = math.radians(
+        generator.uniform(-augmentation.rotation, augmentation.rotation)
+    )
+    magnification = generator.uniform(
+        augmentation.scale_min, augmentation.scale_max
+    )
+    shift = generator.uniform(-1, 1, 2) * augmentation.translation * CROP_UNITS
+    mirrored = bool(generator.random() < augmentation.mirror)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    if mirrored:
+        linear[0] *= -1
+    box = BoundingBox.from_points(landmarks[:, :2] @ linear.T).landmarks_crop()
+    # Box edges lie half a unit beside the coordinates of points.
+    center = np.array(box.center) - 0.5
+    scale = magnification * CROP_UNITS / box.width
+    affine = np.zeros((3, 4))
+    affine[:2, :2] = scale * linear
+    affine[2, 2] = scale
+    affine[:2, 3] = _CENTER + shift - scale * center
+    return affine, mirrored
+
+
+def move_camera(affine: Floats, camera: Floats) -> Floats:
+    """Applies an affine map after a camera: `(3, 4)` and `(3, 4)` to `(3, 4)`."""
+    moved = affine[:, :3] @ camera
+    moved[:, 3] += affine[:, 3]
+    return moved
+
+
+def _in_pixels(affine: Floats, source_size: int, target_size: int) -> Floats:
+    """The `(2, 3)` map between pixels of the two images."""
+    source = CROP_UNITS / source_size
+    target = CROP_UNITS / target_size
+    linear = affine[:2, :2] * (source / target)
+    origin = np.full(2, 0.5 * source - 0.5)  # The first source pixel, in units.
+    moved = affine[:2, :2] @ origin + affine[:2, 3]
+    offset = (moved + 0.5) / target - 0.5
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def _photometric(
+    image: Image, augmentation: Augmentation, generator: np.random.Generator
+) -> Image:
+    """Changes of colour and quality, in the order of a real camera's faults."""
+    # Every number is drawn whether it is used or not, so that switching one
+    # change on leaves the others as they were.
+    chances = generator.random(4)
+    strengths = generator.random(4)
+    if chances[0] < augmentation.occluder:
+        image = _occluded(image, generator)
+    if chances[1] < augmentation.greyscale:
+        grey = (image @ _LUMA).astype(np.uint8)
+        image = np.repeat(grey[..., None], 3, axis=-1)
+    if augmentation.color:
+        image = cv2.LUT(image, _color_table(augmentation.color, generator))
+    if chances[2] < augmentation.blur:
+        image = _blurred(image, strengths[2], coarse=strengths[3] < 0.5)
+    if chances[3] < augmentation.noise:
+        deviation = 2 + 10 * strengths[0]
+        noise = generator.normal(0, deviation, image.shape)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    return image
+
+
+def _color_table(strength: float, generator: np.random.Generator) -> Image:
+    """`(256, 1, 3)` look-up table of gamma, contrast, brightness and cast."""
+    gamma = math.exp(strength * generator.uniform(-0.5, 0.5))
+    contrast = 1 + strength * generator.uniform(-0.4, 0.4)
+    brightness = strength * generator.uniform(-0.25, 0.25)
+    cast = 1 + strength * generator.uniform(-0.15, 0.15, 3)
+    level = np.linspace(0, 1, 256)[:, None, None] ** gamma
+    table = ((level - 0.5) * contrast + 0.5 + brightness) * cast
+    return np.clip(table * 255, 0, 255).astype(np.uint8)
+
+
+def _blurred(image: Image, strength: float, *, coarse: bool) -> Image:
+    size = image.shape[0]
+    if coarse:
+        small = round(size / (1.3 + 2.0 * strength))
+        reduced = cv2.resize(
+            image, (small, small), interpolation=cv2.INTER_AREA
+        )
+        return cv2.resize(reduced, (size, size), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(image, (0, 0), 0.4 + 1.4 * strength)
+
+
+def _occluded(image: Image, generator: np.random.Generator) -> Image:
+    size = image.shape[0]
+    width, height = (generator.uniform(0.1, 0.4, 2) * size).astype(int) + 1
+    left, top = generator.integers(0, [size - width, size - height])
+    color = generator.integers(0, 256, 3)
+    changed = image.copy()
+    changed[top : top + height, left : left + width] = color
+    return changed
