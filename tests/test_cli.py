@@ -370,11 +370,22 @@ def test_evaluate_calls_the_library(run, monkeypatch):
     import training.evaluate
 
     calls = []
+    figures = {"bins": [1.25, None, 3.5], "mean_of_bins": 2.375, "mean": 2.0}
+    metrics = {
+        "num_photos": 7,
+        "nme_2d_68": {"original": figures},
+        "nme_3d_68": figures,
+    }
     monkeypatch.setattr(
-        training.evaluate, "evaluate", lambda **fields: calls.append(fields)
+        training.evaluate,
+        "evaluate",
+        lambda **fields: calls.append(fields) or metrics,
     )
     arguments = ["--dataset", "aflw2000", "--data-dir", "d", "-o", "results"]
-    assert run("evaluate", *arguments).exit_code == 0
+    result = run("evaluate", *arguments)
+    assert result.exit_code == 0
+    row = result.stdout.splitlines()[1].split()
+    assert row[-5:] == ["1.250", "-", "3.500", "2.375", "2.000"]
     assert run("evaluate", *arguments, "--predictions", "p").exit_code == 0
     assert [call["weights"] for call in calls] == ["lite", None]
     assert [str(call["predictions"]) for call in calls] == ["None", "p"]

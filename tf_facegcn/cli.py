@@ -243,15 +243,17 @@ def evaluate(
 
             find_weights(weights)  # Fails before TensorFlow is imported.
         from training.evaluate import evaluate as run
+        from training.evaluate import metrics_table
 
-        run(
+        metrics = run(
             dataset=dataset,
             data_dir=data_dir,
             weights=weights if predictions is None else None,
             output=output,
             predictions=predictions,
         )
-        typer.echo(f"{output / 'metrics.json'}: written, errors in %")
+        typer.echo("\n".join(metrics_table(metrics)))
+        typer.echo(f"{output / 'metrics.json'}: the same, and the protocol")
 
 
 @app.command(epilog="Example: facegcn hierarchy --output output/hierarchy.npz")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -97,7 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
         partial = path.with_name(f"partial-{path.name}")
         try:
             self.model.save_weights(partial)
-            os.replace(partial, path)
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 

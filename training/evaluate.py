@@ -128,6 +128,29 @@ def evaluate(
     return metrics
 
 
+def metrics_table(metrics: dict[str, Any]) -> list[str]:
+    """Formats what `evaluate` returned as the lines of a table, in %."""
+    rows = {
+        f"2D-68, {labels} labels": figures
+        for labels, figures in metrics["nme_2d_68"].items()
+    }
+    rows["3D-68, mean z removed"] = metrics["nme_3d_68"]
+    lines = [
+        f"{'NME in %, ' + str(metrics['num_photos']) + ' photos':<28}"
+        f"{'0-30':>8}{'30-60':>8}{'60-90':>8}{'mean of bins':>14}{'mean':>8}"
+    ]
+    for name, figures in rows.items():
+        bins = "".join(
+            f"{'-':>8}" if value is None else f"{value:8.3f}"
+            for value in figures["bins"]
+        )
+        lines.append(
+            f"{name:<28}{bins}{figures['mean_of_bins']:14.3f}"
+            f"{figures['mean']:8.3f}"
+        )
+    return lines
+
+
 def predict_landmarks(model: keras.Model, data: Aflw2000) -> Floats:
     """Predicts `(n, 68, 3)` landmarks in photo pixels, from true boxes."""
     found = []

@@ -45,8 +45,11 @@ _LINEAR_RIDGE = 1.5
 _ROUNDS = 6
 
 # The 21 human points' mirror images among themselves.
-HUMAN_MIRROR = (5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 16, 15, 14, 13, 12)
-HUMAN_MIRROR = (*HUMAN_MIRROR, 19, 18, 17, 20)
+HUMAN_MIRROR = (
+    *(5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6),  # Brows and eyes.
+    *(16, 15, 14, 13, 12),  # Ears and nose.
+    *(19, 18, 17, 20),  # Mouth and chin.
+)
 
 
 class Correction(NamedTuple):
@@ -58,7 +61,7 @@ class Correction(NamedTuple):
             offsets, NaN where not visible or not used.
         offsets: `(21, 3)` constant offset of each human point from the mean
             of its landmarks, in the head's axes (x to the right of the image,
-            y up, z towards the viewer), in shares of the landmarks' spread.
+            y up, z towards the viewer), in the units of the reference.
         distance_before: `(n,)` mean distance from the human targets.
         distance_after: `(n,)` the same after the correction.
     """
@@ -93,7 +96,7 @@ def correct_teacher(
         The `Correction`. Depths are scaled with the face and not moved.
     """
     points = human_point_matrix() @ teacher_landmarks
-    weights = np.isfinite(human_points).all(axis=-1).astype(np.float64)
+    weights = np.array(np.isfinite(human_points).all(axis=-1), np.float64)
     weights[:, list(_EARS)] = 0
     weights[:, _CHIN] *= _CHIN_WEIGHT
     human = np.where(weights[..., None] > 0, human_points, 0.0)
@@ -137,13 +140,12 @@ def _constant_offsets(
     """`(21, 3)` offsets in the head's axes, mirror-symmetric, robust."""
     mirror = np.array(HUMAN_MIRROR)
     flip = np.array([-1.0, 1.0, 1.0])
-    robust = weights > 0
-    robust = robust.astype(np.float64)
+    visible = (weights > 0).astype(np.float64)
     offsets = np.zeros((len(mirror), 3))
     for _ in range(_ROUNDS):
         remaining = differences - np.einsum("nij,kj->nki", cameras, offsets)
         distance = np.linalg.norm(remaining, axis=-1)
-        share = robust / (1 + (distance / _ROBUST_DISTANCE) ** 2)
+        share = visible / (1 + (distance / _ROBUST_DISTANCE) ** 2)
         normal = np.einsum("nk,nij,nil->kjl", share, cameras, cameras)
         right = np.einsum("nk,nij,nki->kj", share, cameras, differences)
         # A point and its mirror image share one unknown.

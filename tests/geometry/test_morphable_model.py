@@ -170,15 +170,43 @@ def test_the_bundled_heads_landmarks_are_where_they_are_called(head):
     assert np.all(upper > lower)
 
 
+def test_the_bundled_head_is_its_own_mirror_image(head):
+    mirror, flip = head.mirror, np.array([-1, 1, 1])
+    np.testing.assert_array_equal(mirror[mirror], np.arange(len(mirror)))
+    np.testing.assert_allclose(head.mean[mirror] * flip, head.mean, atol=1e-4)
+    faces = np.sort(head.faces, axis=1)
+    mirrored = np.sort(mirror[head.faces], axis=1)
+    np.testing.assert_array_equal(
+        faces[np.lexsort(faces.T)], mirrored[np.lexsort(mirrored.T)]
+    )
+
+
+@pytest.mark.slow
+def test_a_component_of_the_bundled_head_is_symmetric_or_the_opposite(head):
+    basis = head.shape_basis
+    mirrored = basis[head.mirror] * np.array([-1, 1, 1])[:, None]
+    signs = np.sign((basis * mirrored).sum(axis=(0, 1)))
+    assert set(signs.tolist()) == {-1.0, 1.0}
+    np.testing.assert_allclose(mirrored * signs, basis, atol=1e-4)
+
+
+def test_the_bundled_heads_left_expressions_mirror_the_right(head):
+    names = head.expression_names
+    left = head.expression_basis[..., names.index("eye-left-closure")]
+    right = head.expression_basis[..., names.index("eye-right-closure")]
+    np.testing.assert_allclose(left[head.mirror] * [-1, 1, 1], right, atol=1e-3)
+    # The person's left is the image's right.
+    moved = head.mean[np.linalg.norm(left, axis=1) > 1]
+    assert moved[:, 0].min() > 0
+
+
 def test_the_bundled_heads_landmarks_mirror_each_other(head):
     # iBUG's order of the mirrored face's jaw, eyes' and mouth's corners.
     pairs = [(0, 16), (4, 12), (17, 26), (36, 45), (39, 42), (31, 35), (48, 54)]
-    points = head.mean[head.landmarks]
     for left, right in pairs:
-        np.testing.assert_allclose(
-            points[left] * [-1, 1, 1], points[right], atol=2.5
-        )
-    np.testing.assert_allclose(points[[8, 27, 30, 33, 51], 0], 0, atol=0.6)
+        assert head.mirror[head.landmarks[left]] == head.landmarks[right]
+    middle = head.landmarks[[8, 27, 28, 29, 30, 33, 51, 57, 62, 66]]
+    np.testing.assert_array_equal(head.mirror[middle], middle)
 
 
 def test_the_bundled_heads_regions_divide_it(head):
@@ -192,6 +220,28 @@ def test_the_bundled_heads_regions_divide_it(head):
     assert head.landmarks[19] in head.regions["brows"]
 
 
+def test_closing_the_bundled_heads_eye_lowers_its_lid(head):
+    expression = np.zeros(head.num_expression)
+    expression[head.expression_names.index("eye-right-closure")] = 1.0
+    opened = head.mean[head.landmarks]
+    closed = head.vertices(np.zeros(head.num_shape), expression)
+    closed = closed[head.landmarks]
+    assert opened[37, 1] - closed[37, 1] > 4.0  # mm
+    assert abs(opened[44, 1] - closed[44, 1]) < 0.1
+
+
+def test_the_bundled_head_has_the_measures_of_a_head(head):
+    width, height, depth = np.ptp(head.mean, axis=0)
+    # mm, with ears and neck.
+    assert 150 < width < 200
+    assert 220 < height < 280
+    assert 180 < depth < 230
+    eyes = head.mean[head.landmarks[[36, 45]]]
+    assert 80 < eyes[1, 0] - eyes[0, 0] < 100
+    ears = head.mean[head.regions["ears"]]
+    np.testing.assert_allclose(ears.mean(axis=0), 0, atol=0.1)
+
+
 def test_opening_the_mouth_parts_the_lips(head):
     expression = np.zeros(head.num_expression)
     expression[head.expression_names.index("mouth-open")] = 1.0
@@ -200,6 +250,25 @@ def test_opening_the_mouth_parts_the_lips(head):
     opened = opened[head.landmarks]
     gap = (opened[62] - opened[66])[1] - (closed[62] - closed[66])[1]
     assert gap > 15.0  # mm
+
+
+def test_a_subset_holds_the_rows_of_its_vertices():
+    model = small_model()
+    mean, shape_basis, expression_basis = model.subset([5, 2])
+    np.testing.assert_array_equal(mean, model.mean[[5, 2]])
+    np.testing.assert_array_equal(shape_basis, model.shape_basis[[5, 2]])
+    assert expression_basis.shape == (2, 3, 1)
+
+
+def test_a_missing_file_is_said_to_be_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        MorphableModel.load(tmp_path / "none.npz")
+
+
+def test_refuses_an_archive_of_something_else(tmp_path):
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match="something else"):
+        MorphableModel.load(tmp_path / "other.npz")
 
 
 def test_an_immutable_model_cannot_be_changed():

@@ -76,7 +76,7 @@ def test_config_restores_the_operator(random_matrix):
 
 
 def test_does_not_change_with_the_matrix_it_was_made_of():
-    matrix = SWAP.copy()
+    matrix = SWAP.astype("float32")
     operator = MeshOperator(matrix)
     matrix.data[:] = 0.0
     np.testing.assert_array_equal(operator.matrix.toarray(), SWAP.toarray())

@@ -19,7 +19,7 @@ UNITS_PER_PIXEL = 256 / CROP_SIZE
 
 
 def make_miniature_model():
-    """Makes a symmetric morphable model: 4 identity, 2 expression components."""
+    """Makes a symmetric model: 4 identity, 2 expression components."""
     sphere = make_icosphere(3)
     points = np.asarray(sphere.vertices)
     distances = np.linalg.norm(
@@ -79,7 +79,7 @@ def make_faces(model, count, seed=0):
         generator.uniform(-70, 70, count),
         generator.uniform(-15, 15, count),
         generator.uniform(-20, 20, count),
-        [127.5, 127.5, 0.0] + generator.uniform(-4, 4, (count, 3)),
+        generator.uniform(-4, 4, (count, 3)) + np.array([127.5, 127.5, 0.0]),
     )
     vertices = model.vertices(shapes, expressions)
     return project(vertices[:, model.landmarks], cameras), cameras
@@ -120,7 +120,7 @@ def write_crops(folder, model, count, seed=0):
         offsets=np.cumsum([0, *map(len, encoded)]),
         names=np.array([f"photo{i}.jpg" for i in range(count)]),
         landmarks21=human.astype(np.float32),
-        teacher_landmarks68=(pixels + [0, 0, 17]).astype(np.float32),
+        teacher_landmarks68=(pixels + np.array([0, 0, 17])).astype(np.float32),
         yaw=np.degrees(np.arcsin(-rotation[:, 2, 0])).astype(np.float32),
     )
     return landmarks

@@ -35,7 +35,9 @@ def write_predictions(path, landmarks):
 
 def test_perfect_predictions_have_no_error(folder, landmarks, tmp_path):
     # Neither does a constant shift in depth count.
-    path = write_predictions(tmp_path / "p.npz", landmarks + [0, 0, 55])
+    path = write_predictions(
+        tmp_path / "p.npz", landmarks + np.array([0, 0, 55])
+    )
     metrics = evaluate("aflw2000", folder, None, tmp_path / "out", path)
     assert metrics["nme_2d_68"]["original"]["mean"] == pytest.approx(0)
     assert metrics["nme_3d_68"]["mean_of_bins"] == pytest.approx(0, abs=1e-9)

@@ -20,6 +20,10 @@ EXACT = FittingWeights(
 )
 
 
+# An arbitrary offset.
+DEPTH = np.array([0, 0, 33.0])
+
+
 @pytest.fixture(scope="module")
 def model(miniature_model):
     mean, shapes, expressions = miniature_model.subset(
@@ -30,13 +34,13 @@ def model(miniature_model):
 
 def test_recovers_landmarks_and_cameras(model, miniature_model):
     targets, cameras = make_faces(miniature_model, 5)
-    fit = fit_landmarks(model, targets + [0, 0, 33.0], EXACT)
+    fit = fit_landmarks(model, targets + DEPTH, EXACT)
     assert np.abs(fit.residuals).max() < 0.05
     np.testing.assert_allclose(
         fit.cameras[..., :2, :3], cameras[..., :2, :3], atol=0.02
     )
     found = project(model.landmarks(fit.parameters), fit.cameras)
-    np.testing.assert_allclose(found, targets + [0, 0, 33.0], atol=0.05)
+    np.testing.assert_allclose(found, targets + DEPTH, atol=0.05)
 
 
 def test_jacobian_equals_finite_differences(model):

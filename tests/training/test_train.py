@@ -161,8 +161,10 @@ def test_missing_data_folder_is_named(config, run, tmp_path):
 def test_landmarks_and_face_weigh_as_asked():
     # Landmarks in a 10 mm cross, one more vertex near, two far away.
     vertices = np.array(
-        [[5, 0, 0], [-5, 0, 0], [0, 5, 0], [0, -5, 0], [0, 4, 0]]
-        + [[0, 0, 100], [0, 0, 90]],
+        [
+            *([5, 0, 0], [-5, 0, 0], [0, 5, 0], [0, -5, 0]),
+            *([0, 4, 0], [0, 0, 100], [0, 0, 90]),
+        ],
         float,
     )
     landmarks = np.arange(4)

@@ -60,7 +60,7 @@ class MeshOperator:
                 f"lowering must be one of {LOWERINGS}. Received: "
                 f"lowering={lowering!r}"
             )
-        self.matrix = sparse.csr_array(matrix, dtype=np.float32)
+        self.matrix = sparse.csr_array(matrix, dtype=np.float32, copy=True)
         self.matrix.sort_indices()
         self.lowering = lowering
         self._forward, self._backward = self._lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -84,12 +85,12 @@ class AflwCrops(NamedTuple):
             digest.hexdigest(),
         )
 
-    def image(self, index: int) -> NDArray[np.uint8]:
+    def image(self, index: int) -> np.ndarray:
         """Decodes the crop at an index to `(120, 120, 3)` uint8 RGB."""
         return decode(self.jpegs[index])
 
 
-def decode(jpeg: bytes) -> NDArray[np.uint8]:
+def decode(jpeg: bytes) -> np.ndarray:
     """Decodes an image to `(height, width, 3)` uint8 RGB.
 
     Raises:
@@ -141,10 +142,7 @@ def _read(path: Path) -> AflwCrops:
     buffer = data["jpeg"].tobytes()
     return AflwCrops(
         data["names"],
-        [
-            buffer[start:stop]
-            for start, stop in zip(offsets[:-1], offsets[1:], strict=True)
-        ],
+        [buffer[start:stop] for start, stop in itertools.pairwise(offsets)],
         crop_pixels_to_units(data["landmarks21"]),
         crop_pixels_to_units(data["teacher_landmarks68"]),
         np.abs(data["yaw"].astype(np.float64)),

@@ -20,7 +20,8 @@ from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import CROP_UNITS
 
 Floats = NDArray[np.float64]
-Image = NDArray[np.uint8]
+# `(height, width, 3)` uint8; OpenCV's annotations say less.
+Image = np.ndarray
 
 # Coordinate of the crop's centre, in crop units.
 _CENTER = CROP_UNITS / 2 - 0.5
@@ -143,7 +144,7 @@ def draw_affine(
 
 
 def move_camera(affine: Floats, camera: Floats) -> Floats:
-    """Applies an affine map after a camera: `(3, 4)` and `(3, 4)` to `(3, 4)`."""
+    """Applies a `(3, 4)` affine map after a `(3, 4)` camera."""
     moved = affine[:, :3] @ camera
     moved[:, 3] += affine[:, 3]
     return moved
@@ -164,8 +165,6 @@ def _photometric(
     image: Image, augmentation: Augmentation, generator: np.random.Generator
 ) -> Image:
     """Changes of colour and quality, in the order of a real camera's faults."""
-    # Every number is drawn whether it is used or not, so that switching one
-    # change on leaves the others as they were.
     chances = generator.random(4)
     strengths = generator.random(4)
     if chances[0] < augmentation.occluder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -57,7 +56,7 @@ class FittedLabels:
             np.savez_compressed(
                 file, **{f.name: getattr(self, f.name) for f in fields(self)}
             )
-        os.replace(partial, target)
+        partial.replace(target)
 
     @classmethod
     def load(cls, path: str | Path) -> FittedLabels:

@@ -154,16 +154,13 @@ def displacement_matrix(
             + np.sum(centers**2, axis=1)
             - 2 * first @ centers.T
         )
-        return sum(
-            (
-                share * np.exp(-squared / (2 * (width * spread) ** 2))
-                for width, share in zip(_WIDTHS, _WIDTH_SHARES, strict=True)
-            ),
-            np.zeros_like(squared),
-        )
+        total = np.zeros(squared.shape)
+        for width, share in zip(_WIDTHS, _WIDTH_SHARES, strict=True):
+            total += share * np.exp(-squared / (2 * (width * spread) ** 2))
+        return total
 
     among = kernel(centers) + _SMOOTHING * np.eye(len(centers))
-    return np.linalg.solve(among, kernel(points).T).T
+    return np.array(np.linalg.solve(among, kernel(points).T).T, np.float64)
 
 
 def _mirror_matrix(
