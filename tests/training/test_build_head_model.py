@@ -230,7 +230,7 @@ def test_principal_components_find_the_directions_that_vary():
     up_together[:2] = [0.0, 3.0, 0.0]
     apart[:2] = [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]
     generator = np.random.default_rng(0)
-    strengths, _ = np.linalg.qr(generator.normal(size=(500, 2)))
+    strengths, _ = np.linalg.qr(generator.normal(size=(60, 2)))
     strengths -= strengths.mean(axis=0)
     strengths /= strengths.std(axis=0, ddof=1)
     samples = np.einsum(
