@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from scipy import sparse
@@ -52,3 +53,23 @@ def test_normalises_in_training_only(rescaled_tetrahedron):
 def test_rejects_a_block_without_convolutions(rescaled_tetrahedron):
     with pytest.raises(ValueError, match="num_convolutions=0"):
         DenseGCNBlock(2, rescaled_tetrahedron, num_convolutions=0)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="looks at the graph"
+)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_concatenates_its_output_only(policy, grid_laplacian):
+    import tensorflow as tf
+
+    operator = MeshOperator(grid_laplacian, "gather")
+    block = DenseGCNBlock(4, operator, dtype=policy)
+    graph = (
+        tf.function(lambda x, y: block([x, y]))
+        .get_concrete_function(
+            tf.TensorSpec((None, 80, 16)), tf.TensorSpec((None, 80, 8))
+        )
+        .graph
+    )
+    joined = [x for x in graph.get_operations() if x.type == "ConcatV2"]
+    assert [x.outputs[0].shape.as_list() for x in joined] == [[None, 80, 16]]

@@ -3,7 +3,12 @@
 import keras
 from keras import ops
 
+from tf_facegcn.layers.chebyshev import clenshaw, propagate
 from tf_facegcn.layers.mesh_operator import MeshOperator
+
+# A step of the recurrence reads two terms and writes one. Its neighbours come
+# from the cache: eight took as long as one more column (docs/performance.md).
+_COLUMNS_OF_A_STEP, _COLUMNS_OF_A_NEIGHBOUR = 3, 1 / 8
 
 
 @keras.saving.register_keras_serializable(package="tf_facegcn")
@@ -14,10 +19,11 @@ class ChebConv(keras.layers.Layer):
     `L = 2 laplacian / lambda_max - I` and the Chebyshev polynomials
     `T_0 = 1`, `T_1 = L`, `T_k = 2 L T_{k-1} - T_{k-2}`.
 
-    The two products commute, so the cheaper order is taken. With fewer
-    filters than input channels, channels are mixed first, `y_k = x W_k`, and
-    the sum is evaluated by Clenshaw's recurrence on the filters; otherwise
-    the `T_k x` are propagated first. Both are exact.
+    The polynomials act on vertices and the kernel on channels, so the two
+    commute, and the cheaper order is taken: channels are mixed first, `y_k =
+    x W_k`, and the sum of `T_k y_k` is Clenshaw's recurrence on the filters;
+    or, where filters are many, the `T_k x` are propagated first. Both are
+    exact.
 
     Reference: Defferrard et al., "Convolutional Neural Networks on Graphs
     with Fast Localized Spectral Filtering", 2016.
@@ -69,6 +75,7 @@ class ChebConv(keras.layers.Layer):
             )
         self.filters = filters
         self.operator = operator
+        self.supports_jit = operator.supports_jit
         self.order = order
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -97,7 +104,8 @@ class ChebConv(keras.layers.Layer):
     def call(self, inputs):
         inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         channels = sum(x.shape[-1] for x in inputs)
-        if self.filters < channels:
+        degree = self.operator.matrix.nnz / self.operator.shape[0]
+        if mixes_first(channels, self.filters, self.order, degree):
             outputs = self._mix_first(inputs)
         else:
             outputs = self._propagate_first(inputs)
@@ -129,45 +137,57 @@ class ChebConv(keras.layers.Layer):
         return cls(**config)
 
     def _mix_first(self, inputs):
-        """Clenshaw: `b_k = y_k + 2 L b_{k+1} - b_{k+2}`, `y_0 + L b_1 - b_2`.
-
-        The last terms are known to be zero and are left out, so the operator
-        acts `order - 1` times.
-        """
-        # (order, channels, filters) as one matrix: (channels, order * filters).
-        kernel = ops.reshape(
-            ops.transpose(self.kernel, (1, 0, 2)),
-            (-1, self.order * self.filters),
-        )
-        mixed, start = None, 0
-        for x in inputs:
-            stop = start + x.shape[-1]
-            product = ops.matmul(x, kernel[start:stop])
-            mixed = product if mixed is None else mixed + product
-            start = stop
-        terms = ops.split(mixed, self.order, axis=-1)
-        if self.order == 1:
-            return terms[0]
-        following, current = None, terms[-1]
-        for k in range(self.order - 2, 0, -1):
-            step = terms[k] + 2.0 * self.operator(current)
-            if following is not None:
-                step = step - following
-            following, current = current, step
-        outputs = terms[0] + self.operator(current)
-        return outputs if following is None else outputs - following
+        """`sum_k T_k(L) (x W_k)`."""
+        # The terms side by side, (channels, order * filters).
+        kernel = ops.transpose(self.kernel, (1, 0, 2))
+        kernel = ops.reshape(kernel, (-1, self.order * self.filters))
+        return clenshaw(self.operator, _mix(inputs, kernel), self.order)
 
     def _propagate_first(self, inputs):
-        x = inputs[0] if len(inputs) == 1 else ops.concatenate(inputs, axis=-1)
-        outputs = ops.matmul(x, self.kernel[0])
-        previous, current = None, x
-        for k in range(1, self.order):
-            step = self.operator(current)
-            if previous is not None:
-                step = 2.0 * step - previous
-            previous, current = current, step
-            outputs = outputs + ops.matmul(current, self.kernel[k])
+        """`sum_k (T_k(L) x) W_k`."""
+        outputs, start = None, 0
+        for x in inputs:
+            stop = start + x.shape[-1]
+            kernel = self.kernel[:, start:stop]
+            kernel = ops.reshape(kernel, (-1, self.filters))
+            mixed = _mix([propagate(self.operator, x, self.order)], kernel)
+            outputs = mixed if outputs is None else outputs + mixed
+            start = stop
         return outputs
+
+
+def mixes_first(channels, filters, order, degree):
+    """Whether mixing channels before the polynomials moves less memory.
+
+    Counts columns of one number for each vertex, read or written, which is
+    what takes the time: the arithmetic is the same or much less.
+
+    Args:
+        channels: Integer, of the inputs.
+        filters: Integer, of the outputs.
+        order: Integer, number of terms.
+        degree: Float, non-zeros of the operator a row.
+
+    Returns:
+        Boolean.
+    """
+    step = _COLUMNS_OF_A_STEP + degree * _COLUMNS_OF_A_NEIGHBOUR
+    mixing = channels + order * filters + (order - 1) * step * filters
+    propagating = (order - 1) * step * channels + 2 * order * channels + filters
+    return mixing <= propagating
+
+
+def _mix(inputs, kernel):
+    """Multiplies the concatenation of inputs by a matrix, not making it."""
+    outputs, start = None, 0
+    for x in inputs:
+        stop = start + x.shape[-1]
+        # As one matrix, which is faster than one for each example.
+        rows = ops.reshape(x, (-1, x.shape[-1]))
+        product = ops.matmul(rows, kernel[start:stop])
+        outputs = product if outputs is None else outputs + product
+        start = stop
+    return ops.reshape(outputs, (-1, inputs[0].shape[1], kernel.shape[1]))
 
 
 def _shape_list(input_shape):

@@ -27,6 +27,7 @@ class MeshUpsampling(keras.layers.Layer):
     def __init__(self, operator, **kwargs):
         super().__init__(**kwargs)
         self.operator = operator
+        self.supports_jit = operator.supports_jit
 
     def build(self, input_shape):
         if input_shape[1] != self.operator.shape[1]:

@@ -25,7 +25,8 @@ from tf_facegcn.models.hierarchy_encoding import (
 )
 from tf_facegcn.models.photo_model import PhotoModel
 
-_HIERARCHY = Path(__file__).parents[1] / "assets" / "hierarchy.npz"
+# The mesh hierarchy of the bundled head.
+HIERARCHY_FILE = Path(__file__).parents[1] / "assets" / "hierarchy.npz"
 
 
 @keras.saving.register_keras_serializable(package="tf_facegcn")
@@ -138,7 +139,7 @@ class FaceGCN(PhotoModel):
                 f"preset={preset!r}"
             )
         if hierarchy is None:
-            hierarchy = MeshHierarchy.load(_HIERARCHY)
+            hierarchy = MeshHierarchy.load(HIERARCHY_FILE)
             if landmarks is None:
                 landmarks = MorphableModel.bundled().landmarks
         elif landmarks is None:
