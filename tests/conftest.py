@@ -4,6 +4,11 @@ import hypothesis
 import pytest
 
 from tests.geometry.meshes import make_grid, make_icosphere, make_tetrahedron
+from tf_facegcn.geometry.laplacian import (
+    adjacency_matrix,
+    laplacian_matrix,
+    rescale_laplacian,
+)
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 
 # The same few examples in every run, on machines of any speed.
@@ -39,3 +44,12 @@ def open_grid():
 def tiny_hierarchy(icosphere):
     """Levels of 642, 256, 64 and 16 vertices."""
     return MeshHierarchy.build(icosphere, level_sizes=(256, 64, 16))
+
+
+@pytest.fixture(scope="session")
+def grid_laplacian(open_grid):
+    """The rescaled Laplacian of the open grid's 80 vertices."""
+    adjacency = adjacency_matrix(open_grid.faces, open_grid.num_vertices)
+    return rescale_laplacian(
+        laplacian_matrix(adjacency, "combinatorial"), lambda_max=12.0
+    )

@@ -29,6 +29,7 @@ COMMANDS = [
     ["evaluate"],
     ["hierarchy"],
     ["bench", "hierarchy"],
+    ["bench", "graph"],
 ]
 
 
@@ -277,6 +278,7 @@ def test_one_bad_photo_does_not_stop_the_others(run):
         ["train", "--config", "lite", "--workdir", "w", "--set", "epoch=1"],
         ["hierarchy"],
         ["bench", "hierarchy"],
+        ["bench", "graph"],
         ["sing"],
     ],
 )
@@ -419,6 +421,24 @@ def test_bench_writes_figures(run, monkeypatch):
     assert result.exit_code == 0, result.output
     figures = json.loads(Path("results/figures.json").read_bytes())
     assert figures == {"build_s": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("option", "num_cases"), [([], 168), (["--no-grid"], 0)]
+)
+def test_bench_graph_writes_figures(option, num_cases, run, monkeypatch):
+    from tf_facegcn.benchmarks import graph
+
+    def benchmark(hierarchy, cases, grid, report):
+        report("a line")
+        return {"levels": len(hierarchy.levels), "grid": len(list(grid))}
+
+    monkeypatch.setattr(graph, "benchmark_graph", benchmark)
+    result = run("bench", "graph", "--json", "results/figures.json", *option)
+    assert result.exit_code == 0, result.output
+    assert "a line" in result.stdout
+    figures = json.loads(Path("results/figures.json").read_bytes())
+    assert figures == {"levels": 7, "grid": num_cases}
 
 
 def test_cv2_reads_the_depth_map_that_the_command_writes(run):

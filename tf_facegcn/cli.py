@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from tf_facegcn.bench_commands import bench_app
 from tf_facegcn.command_failures import (
     EXIT_CODE,
     EXPECTED_ERRORS,
+    Debug,
     check_folder,
     complain,
     failures_on_one_line,
@@ -26,7 +28,6 @@ from tf_facegcn.command_failures import (
 )
 
 if TYPE_CHECKING:
-    from tf_facegcn.geometry.triangle_mesh import TriangleMesh
     from tf_facegcn.imaging.bounding_box import BoundingBox
     from tf_facegcn.predictor import Predictor
 
@@ -38,10 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     # Plain text: messages stay on one line, also in a pipe.
     rich_markup_mode=None,
-)
-bench_app = typer.Typer(
-    help="Measure the project and write the figures as JSON.",
-    no_args_is_help=True,
 )
 app.add_typer(bench_app, name="bench")
 
@@ -55,10 +52,6 @@ class DetectorName(StrEnum):
     NONE = "none"
 
 
-Debug = Annotated[
-    bool,
-    typer.Option("--debug", help="Show tracebacks and all log messages."),
-]
 Weights = Annotated[
     str,
     typer.Option(
@@ -274,48 +267,19 @@ def hierarchy(
     """Build the mesh hierarchy of a face model."""
     with failures_on_one_line(debug=debug):
         from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
+        from tf_facegcn.geometry.morphable_model import MorphableModel
 
-        template = _template(face_model)
+        template = (
+            MorphableModel.bundled()
+            if face_model == "head"
+            else MorphableModel.load(Path(face_model))
+        ).template
         started = time.perf_counter()
         built = MeshHierarchy.build(template)
         output.parent.mkdir(parents=True, exist_ok=True)
         built.save(output)
         sizes = ", ".join(f"{size:,}" for size in built.sizes)
         typer.echo(f"{output}: {sizes} vertices, {_seconds(started)}")
-
-
-@bench_app.command(
-    "hierarchy",
-    epilog="Example: facegcn bench hierarchy --json output/hierarchy.json",
-)
-def bench_hierarchy(
-    json_file: Annotated[
-        Path, typer.Option("--json", metavar="FILE", help="Where it goes.")
-    ],
-    debug: Debug = False,
-) -> None:
-    """Measure building and loading the mesh hierarchy of the bundled head."""
-    with failures_on_one_line(debug=debug):
-        import json
-
-        from tf_facegcn.benchmarks.hierarchy import benchmark_hierarchy
-
-        figures = benchmark_hierarchy(_template("head"))
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
-        typer.echo(f"{json_file}: written")
-
-
-def _template(face_model: str) -> TriangleMesh:
-    from tf_facegcn.geometry.morphable_model import MorphableModel
-    from tf_facegcn.geometry.triangle_mesh import TriangleMesh
-
-    model = (
-        MorphableModel.bundled()
-        if face_model == "head"
-        else MorphableModel.load(Path(face_model))
-    )
-    return TriangleMesh(model.mean, model.faces)
 
 
 def _bounding_box(edges: tuple[float, float, float, float]) -> BoundingBox:

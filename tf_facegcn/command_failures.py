@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
 
 import typer
 
@@ -15,6 +16,13 @@ EXIT_CODE = 1
 
 # Bad input, files and folders that fail, training that diverges.
 EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError)
+
+
+# The option that every command has.
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show tracebacks and all log messages."),
+]
 
 
 @contextlib.contextmanager

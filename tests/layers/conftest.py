@@ -8,7 +8,6 @@ from scipy import sparse
 from tf_facegcn.geometry.laplacian import (
     adjacency_matrix,
     laplacian_matrix,
-    rescale_laplacian,
 )
 from tf_facegcn.layers.mesh_operator import LOWERINGS, MeshOperator
 
@@ -33,15 +32,6 @@ def rescaled_tetrahedron(tetrahedron):
     adjacency = adjacency_matrix(tetrahedron.faces, 4)
     laplacian = laplacian_matrix(adjacency, "combinatorial")
     return MeshOperator(laplacian / 2.0 - sparse.identity(4))
-
-
-@pytest.fixture(scope="session")
-def grid_laplacian(open_grid):
-    """The rescaled Laplacian of 80 vertices, a sparse matrix."""
-    adjacency = adjacency_matrix(open_grid.faces, open_grid.num_vertices)
-    return rescale_laplacian(
-        laplacian_matrix(adjacency, "combinatorial"), lambda_max=12.0
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""The commands `facegcn bench ...`: measure and write the figures as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tf_facegcn.command_failures import Debug, failures_on_one_line
+
+bench_app = typer.Typer(
+    help="Measure the project and write the figures as JSON.",
+    no_args_is_help=True,
+)
+
+JsonFile = Annotated[
+    Path, typer.Option("--json", metavar="FILE", help="Where it goes.")
+]
+
+
+@bench_app.command(
+    "hierarchy",
+    epilog="Example: facegcn bench hierarchy --json output/hierarchy.json",
+)
+def bench_hierarchy(json_file: JsonFile, debug: Debug = False) -> None:
+    """Measure building and loading the mesh hierarchy of the bundled head."""
+    with failures_on_one_line(debug=debug):
+        from tf_facegcn.benchmarks.hierarchy import benchmark_hierarchy
+        from tf_facegcn.geometry.morphable_model import MorphableModel
+
+        template = MorphableModel.bundled().template
+        _write(json_file, benchmark_hierarchy(template))
+
+
+@bench_app.command(
+    "graph", epilog="Example: facegcn bench graph --json output/graph.json"
+)
+def bench_graph(
+    json_file: JsonFile,
+    grid: Annotated[
+        bool,
+        typer.Option(help="Also time every lowering on every level (long)."),
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Measure graph convolutions, beside CoMA's formulation of them."""
+    with failures_on_one_line(debug=debug):
+        from tf_facegcn.benchmarks.graph import benchmark_graph
+        from tf_facegcn.benchmarks.graph_cases import CASES, grid_cases
+        from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
+        from tf_facegcn.models.face_gcn import HIERARCHY_FILE
+
+        hierarchy = MeshHierarchy.load(HIERARCHY_FILE)
+        cases = list(grid_cases(hierarchy.sizes)) if grid else []
+        figures = benchmark_graph(hierarchy, CASES, cases, report=typer.echo)
+        _write(json_file, figures)
+
+
+def _write(path: Path, figures: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(figures, indent=2) + "\n")
+    typer.echo(f"{path}: written")
