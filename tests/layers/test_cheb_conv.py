@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy import sparse
 
 from tests.layers.contract import check_layer
 from tests.layers.gradients import gradient
@@ -98,6 +99,49 @@ def test_the_scale_of_outputs_does_not_grow_with_the_order(grid_operator):
     for order in (1, 6):
         layer = ChebConv(64, grid_operator, order)
         assert 0.4 < np.std(layer(inputs.astype("float32"))) < 1.6
+
+
+@pytest.mark.parametrize("filters", [2, 9, 40])
+def test_upsamples_as_a_layer_before_it_would(filters, grid_laplacian):
+    # Mixed before, after and instead of propagating first.
+    generator = np.random.default_rng(0)
+    upsampling = MeshOperator(
+        sparse.random_array((80, 20), density=0.1, rng=generator)
+    )
+    operator = MeshOperator(grid_laplacian)
+    joined = ChebConv(filters, operator, upsampling=upsampling)
+    alone = ChebConv(filters, operator)
+    parts = [
+        generator.normal(size=(2, 20, channels)).astype("float32")
+        for channels in (6, 2)
+    ]
+    outputs = joined(parts)
+    assert joined.compute_output_shape([(None, 20, 6), (None, 20, 2)]) == (
+        None,
+        80,
+        filters,
+    )
+    finer = [upsampling(x) for x in parts]
+    alone(finer)
+    alone.set_weights(joined.get_weights())
+    np.testing.assert_allclose(outputs, alone(finer), atol=1e-5)
+
+
+def test_keeps_the_contract_with_upsampling(rescaled_tetrahedron, tmp_path):
+    upsampling = MeshOperator(sparse.csr_array(np.ones((4, 2))))
+
+    def make_layer(**kwargs):
+        return ChebConv(
+            3, rescaled_tetrahedron, upsampling=upsampling, **kwargs
+        )
+
+    check_layer(make_layer, [(2, 2, 12)], [(2, 4, 3)], tmp_path)
+
+
+def test_rejects_upsampling_to_another_mesh(rescaled_tetrahedron):
+    upsampling = MeshOperator(sparse.csr_array(np.ones((5, 2))))
+    with pytest.raises(ValueError, match=r"of the operator, 4\..*\(5, 2\)"):
+        ChebConv(3, rescaled_tetrahedron, upsampling=upsampling)
 
 
 def test_rejects_inputs_of_another_mesh(rescaled_tetrahedron):

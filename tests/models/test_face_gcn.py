@@ -12,6 +12,7 @@ from tf_facegcn.geometry.triangle_mesh import TriangleMesh
 from tf_facegcn.losses.exponential_wing import ExponentialWing
 from tf_facegcn.models.face_gcn import FaceGCN
 from tf_facegcn.models.face_gcn_presets import PRESETS
+from tf_facegcn.models.frontal_template import CROP_UNITS
 
 LANDMARKS = np.arange(0, 640, 10)
 
@@ -50,6 +51,11 @@ def _shake(model):
     for variable in model.trainable_variables:
         noise = generator.normal(0.0, 0.1, variable.shape)
         variable.assign_add(noise.astype("float32"))
+    for variable in model.non_trainable_variables:
+        # The statistics of batch normalisation; variances stay positive.
+        if "moving" in variable.path:
+            noise = generator.uniform(0.0, 0.5, variable.shape)
+            variable.assign_add(noise.astype("float32"))
 
 
 def _predict(model, photos):
@@ -78,19 +84,57 @@ def test_uint8_and_float_photos_give_the_same_mesh(shaken):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lowering", ["auto", "compiled", "sparse"])
+@pytest.mark.parametrize("lowering", ["auto", "compiled", "csr", "sparse"])
 def test_every_lowering_gives_the_same_mesh(lowering, shaken):
-    config = {**shaken.get_config(), "lowering": lowering}
-    model = FaceGCN.from_config(config)
-    model.set_weights(shaken.get_weights())
+    model = shaken.with_lowering(lowering)
+    assert model.lowering == lowering
     expected = shaken.predict_on_batch(_photos())
     for jit_compile in (False, True):
-        if jit_compile and lowering == "sparse":
-            continue  # XLA has no sparse product.
+        if jit_compile and lowering in ("csr", "sparse"):
+            continue  # XLA has no sparse products.
         model.compile(jit_compile=jit_compile)
         np.testing.assert_allclose(
             model.predict_on_batch(_photos()), expected, atol=1e-3
         )
+
+
+# The second as lite: the last levels are interpolated.
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"output_level": 1, "output_filters": (), "displacement_level": 3}],
+)
+def test_a_fused_model_gives_the_same_mesh(fields, tiny_hierarchy, tmp_path):
+    model = _tiny(tiny_hierarchy, **fields)
+    _shake(model)
+    expected = _predict(model, _photos())
+    fused = model.fuse()
+    # 1e-4 of the crop's 256 units.
+    np.testing.assert_allclose(
+        _predict(fused, _photos()), expected, atol=0.0256
+    )
+    assert np.abs(expected - model.template).max() > 1.0
+    assert not any("normalization" in x.path for x in fused.weights)
+    assert len(fused.layers) <= len(model.layers)
+    assert fused.fuse() is fused
+    fused.save(tmp_path / "fused.keras")
+    revived = keras.saving.load_model(tmp_path / "fused.keras")
+    np.testing.assert_array_equal(
+        _predict(revived, _photos()), _predict(fused, _photos())
+    )
+    # The fused model's weights are its own.
+    model.set_weights([np.zeros_like(x) for x in model.get_weights()])
+    np.testing.assert_array_equal(
+        _predict(revived, _photos()), _predict(fused, _photos())
+    )
+
+
+def test_a_fused_model_predicts_some_vertices_alone(shaken):
+    indices = np.array([641, 3, 77])
+    np.testing.assert_allclose(
+        _predict(shaken.fuse().at_vertices(indices), _photos()),
+        _predict(shaken, _photos())[:, indices],
+        atol=1e-4 * CROP_UNITS,
+    )
 
 
 def test_photos_matter_and_examples_do_not_mix(shaken):

@@ -25,6 +25,8 @@ class AggregationBlock(keras.layers.Layer):
             in the paper.
         upsampling: Boolean, whether coarser maps are fused in.
         downsampling: Boolean, whether finer maps are fused in.
+        normalize: Boolean, whether the residual blocks have batch
+            normalisation, see `assign_folded`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -42,6 +44,7 @@ class AggregationBlock(keras.layers.Layer):
         num_convolutions=3,
         upsampling=True,
         downsampling=True,
+        normalize=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,6 +58,7 @@ class AggregationBlock(keras.layers.Layer):
         self.num_convolutions = num_convolutions
         self.upsampling = upsampling
         self.downsampling = downsampling
+        self.normalize = normalize
         self.entries = [
             self._convolution(width, 1, 1, f"entry_{level}")
             for level, width in enumerate(self.widths)
@@ -77,6 +81,7 @@ class AggregationBlock(keras.layers.Layer):
             self.residuals[label] = ResidualBlock(
                 width,
                 num_convolutions=num_convolutions,
+                normalize=normalize,
                 dtype=self.dtype_policy,
                 name=f"residual_{label}",
             )
@@ -128,8 +133,25 @@ class AggregationBlock(keras.layers.Layer):
             num_convolutions=self.num_convolutions,
             upsampling=self.upsampling,
             downsampling=self.downsampling,
+            normalize=self.normalize,
         )
         return config
+
+    def assign_folded(self, source):
+        """Takes the weights of a block that normalises, for inference.
+
+        Args:
+            source: `AggregationBlock` of the same shapes with `normalize`;
+                this one is without.
+        """
+        for entry, other in zip(self.entries, source.entries, strict=True):
+            entry.set_weights(other.get_weights())
+        for name in ("descents", "fusions"):
+            others = getattr(source, name)
+            for label, convolution in getattr(self, name).items():
+                convolution.set_weights(others[label].get_weights())
+        for label, residual in self.residuals.items():
+            residual.assign_folded(source.residuals[label])
 
     def _nodes(self):
         return [

@@ -34,13 +34,18 @@ class ChebConv(keras.layers.Layer):
         order: Integer, number of terms `T_0 ... T_{order-1}`; the paper uses
             3.
         use_bias: Boolean, whether a bias is added.
+        upsampling: `MeshOperator` of `Q_u`, `(V, V_coarse)`, or `None`. It
+            acts first, as a `MeshUpsampling` before this layer would. It too
+            commutes with the kernel, so if the mixed channels are fewer, it
+            acts on them.
         kernel_initializer: Initialiser of the `(order, channels, filters)`
             kernel.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
-        `(batch, V, channels)`, or a list of such tensors, which is treated as
-        their concatenation over channels without making it.
+        `(batch, V, channels)`, with `upsampling` `(batch, V_coarse,
+        channels)`; or a list of such tensors, which is treated as their
+        concatenation over channels without making it.
 
     Output shape:
         `(batch, V, filters)`.
@@ -59,6 +64,7 @@ class ChebConv(keras.layers.Layer):
         operator,
         order=3,
         use_bias=True,
+        upsampling=None,
         kernel_initializer="glorot_uniform",
         **kwargs,
     ):
@@ -73,21 +79,30 @@ class ChebConv(keras.layers.Layer):
                 "operator must be square, a rescaled Laplacian. Received: "
                 f"operator.shape={operator.shape}"
             )
+        if upsampling is not None and upsampling.shape[0] != operator.shape[0]:
+            raise ValueError(
+                "upsampling must lead to the vertices of the operator, "
+                f"{operator.shape[0]}. Received: upsampling.shape="
+                f"{upsampling.shape}"
+            )
         self.filters = filters
         self.operator = operator
-        self.supports_jit = operator.supports_jit
+        self.upsampling = upsampling
+        self.supports_jit = operator.supports_jit and (
+            upsampling is None or upsampling.supports_jit
+        )
         self.order = order
         self.use_bias = use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
         shapes = _shape_list(input_shape)
+        first = self.operator if self.upsampling is None else self.upsampling
         for shape in shapes:
-            if shape[1] != self.operator.shape[0]:
+            if shape[1] != first.shape[1]:
                 raise ValueError(
                     "inputs must have the vertices of the operator, "
-                    f"{self.operator.shape[0]}. Received: "
-                    f"input_shape={input_shape}"
+                    f"{first.shape[1]}. Received: input_shape={input_shape}"
                 )
         channels = sum(shape[-1] for shape in shapes)
         self.kernel = self.add_weight(
@@ -105,14 +120,21 @@ class ChebConv(keras.layers.Layer):
         inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         channels = sum(x.shape[-1] for x in inputs)
         degree = self.operator.matrix.nnz / self.operator.shape[0]
-        if mixes_first(channels, self.filters, self.order, degree):
-            outputs = self._mix_first(inputs)
+        mixing = mixes_first(channels, self.filters, self.order, degree)
+        upsampling = self.upsampling
+        if upsampling is not None and not (
+            mixing and self.order * self.filters < channels
+        ):
+            inputs, upsampling = [upsampling(x) for x in inputs], None
+        if mixing:
+            outputs = self._mix_first(inputs, upsampling)
         else:
             outputs = self._propagate_first(inputs)
         return outputs if self.bias is None else outputs + self.bias
 
     def compute_output_shape(self, input_shape):
-        return (*_shape_list(input_shape)[0][:-1], self.filters)
+        batch = _shape_list(input_shape)[0][0]
+        return (batch, self.operator.shape[0], self.filters)
 
     def get_config(self):
         config = super().get_config()
@@ -121,6 +143,7 @@ class ChebConv(keras.layers.Layer):
             operator=keras.saving.serialize_keras_object(self.operator),
             order=self.order,
             use_bias=self.use_bias,
+            upsampling=keras.saving.serialize_keras_object(self.upsampling),
             kernel_initializer=keras.initializers.serialize(
                 self.kernel_initializer
             ),
@@ -130,18 +153,22 @@ class ChebConv(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
-        if not isinstance(config["operator"], MeshOperator):
-            config["operator"] = keras.saving.deserialize_keras_object(
-                config["operator"]
-            )
+        for name in ("operator", "upsampling"):
+            if not isinstance(config[name], MeshOperator):
+                config[name] = keras.saving.deserialize_keras_object(
+                    config[name]
+                )
         return cls(**config)
 
-    def _mix_first(self, inputs):
-        """`sum_k T_k(L) (x W_k)`."""
+    def _mix_first(self, inputs, upsampling=None):
+        """`sum_k T_k(L) Q (x W_k)`, with `Q` the up-sampling if any."""
         # The terms side by side, (channels, order * filters).
         kernel = ops.transpose(self.kernel, (1, 0, 2))
         kernel = ops.reshape(kernel, (-1, self.order * self.filters))
-        return clenshaw(self.operator, _mix(inputs, kernel), self.order)
+        mixed = _mix(inputs, kernel)
+        if upsampling is not None:
+            mixed = upsampling(mixed)
+        return clenshaw(self.operator, mixed, self.order)
 
     def _propagate_first(self, inputs):
         """`sum_k (T_k(L) x) W_k`."""

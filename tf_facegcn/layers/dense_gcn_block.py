@@ -4,6 +4,7 @@ import keras
 
 from tf_facegcn.layers.cheb_conv import ChebConv
 from tf_facegcn.layers.mesh_operator import MeshOperator
+from tf_facegcn.layers.normalization_folding import assign_folded
 
 # Not given in the paper.
 _LEAKY_SLOPE = 0.1
@@ -26,6 +27,8 @@ class DenseGCNBlock(keras.layers.Layer):
         operator: `MeshOperator` of the level's rescaled Laplacian.
         num_convolutions: Integer, 4 in the paper.
         order: Integer, Chebyshev terms of each.
+        normalize: Boolean; without batch normalisation the convolutions have
+            biases, see `assign_folded`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -36,7 +39,15 @@ class DenseGCNBlock(keras.layers.Layer):
         `(batch, V, num_convolutions * growth)`.
     """
 
-    def __init__(self, growth, operator, num_convolutions=4, order=3, **kwargs):
+    def __init__(
+        self,
+        growth,
+        operator,
+        num_convolutions=4,
+        order=3,
+        normalize=True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if num_convolutions < 1:
             raise ValueError(
@@ -47,13 +58,14 @@ class DenseGCNBlock(keras.layers.Layer):
         self.operator = operator
         self.num_convolutions = num_convolutions
         self.order = order
+        self.normalize = normalize
         self.convolutions = [
             ChebConv(
                 growth,
                 operator,
                 order=order,
                 # Batch normalisation brings its own shift.
-                use_bias=False,
+                use_bias=not normalize,
                 dtype=self.dtype_policy,
                 name=f"convolution_{index}",
             )
@@ -65,7 +77,7 @@ class DenseGCNBlock(keras.layers.Layer):
                 dtype=self.dtype_policy,
                 name=f"normalization_{index}",
             )
-            for index in range(num_convolutions)
+            for index in range(num_convolutions if normalize else 0)
         ]
 
     def build(self, input_shape):
@@ -74,21 +86,20 @@ class DenseGCNBlock(keras.layers.Layer):
             shapes = [input_shape]
         shapes = [tuple(shape) for shape in shapes]
         grown = (*shapes[0][:-1], self.growth)
-        for convolution, normalization in zip(
-            self.convolutions, self.normalizations, strict=True
-        ):
+        for convolution in self.convolutions:
             convolution.build(shapes)
-            normalization.build(grown)
             shapes = [*shapes, grown]
+        for normalization in self.normalizations:
+            normalization.build(grown)
 
     def call(self, inputs, training=None):
         sources = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         num_inputs = len(sources)
-        for convolution, normalization in zip(
-            self.convolutions, self.normalizations, strict=True
-        ):
-            outputs = normalization(convolution(sources), training=training)
-            sources.append(keras.ops.leaky_relu(outputs, _LEAKY_SLOPE))
+        for index, convolution in enumerate(self.convolutions):
+            x = convolution(sources)
+            if self.normalize:
+                x = self.normalizations[index](x, training=training)
+            sources.append(keras.ops.leaky_relu(x, _LEAKY_SLOPE))
         grown = sources[num_inputs:]
         return grown[0] if len(grown) == 1 else keras.ops.concatenate(grown, -1)
 
@@ -105,8 +116,24 @@ class DenseGCNBlock(keras.layers.Layer):
             operator=keras.saving.serialize_keras_object(self.operator),
             num_convolutions=self.num_convolutions,
             order=self.order,
+            normalize=self.normalize,
         )
         return config
+
+    def assign_folded(self, source):
+        """Takes the weights of a block that normalises, for inference.
+
+        Args:
+            source: `DenseGCNBlock` of the same shapes with `normalize`; this
+                one is without.
+        """
+        for target, convolution, normalization in zip(
+            self.convolutions,
+            source.convolutions,
+            source.normalizations,
+            strict=True,
+        ):
+            assign_folded(target, convolution, normalization)
 
     @classmethod
     def from_config(cls, config):

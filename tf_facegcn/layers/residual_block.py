@@ -2,6 +2,8 @@
 
 import keras
 
+from tf_facegcn.layers.normalization_folding import assign_folded
+
 # Not given in the paper.
 _LEAKY_SLOPE = 0.1
 _BATCH_MOMENTUM = 0.9
@@ -22,6 +24,8 @@ class ResidualBlock(keras.layers.Layer):
         filters: Integer, channels of all convolutions.
         strides: Integer, stride of the first convolution and the shortcut.
         num_convolutions: Integer; 3 in the paper's aggregation block.
+        normalize: Boolean; without batch normalisation the convolutions have
+            biases, see `assign_folded`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -31,7 +35,9 @@ class ResidualBlock(keras.layers.Layer):
         `(batch, height / strides, width / strides, filters)`, rounded up.
     """
 
-    def __init__(self, filters, strides=1, num_convolutions=2, **kwargs):
+    def __init__(
+        self, filters, strides=1, num_convolutions=2, normalize=True, **kwargs
+    ):
         super().__init__(**kwargs)
         if filters < 1 or strides < 1 or num_convolutions < 1:
             raise ValueError(
@@ -42,12 +48,14 @@ class ResidualBlock(keras.layers.Layer):
         self.filters = filters
         self.strides = strides
         self.num_convolutions = num_convolutions
+        self.normalize = normalize
         self.convolutions = [
             self._convolution(3, strides if index == 0 else 1, index)
             for index in range(num_convolutions)
         ]
         self.normalizations = [
-            self._normalization(index) for index in range(num_convolutions)
+            self._normalization(index)
+            for index in range(num_convolutions if normalize else 0)
         ]
         self.shortcut = None
 
@@ -56,11 +64,10 @@ class ResidualBlock(keras.layers.Layer):
             self.shortcut = self._convolution(1, 1, "shortcut")
             self.shortcut.build(input_shape)
         shape = input_shape
-        for convolution, normalization in zip(
-            self.convolutions, self.normalizations, strict=True
-        ):
+        for convolution in self.convolutions:
             convolution.build(shape)
             shape = convolution.compute_output_shape(shape)
+        for normalization in self.normalizations:
             normalization.build(shape)
 
     def call(self, inputs, training=None):
@@ -74,7 +81,8 @@ class ResidualBlock(keras.layers.Layer):
         x = inputs
         for index in range(self.num_convolutions):
             x = self.convolutions[index](x)
-            x = self.normalizations[index](x, training=training)
+            if self.normalize:
+                x = self.normalizations[index](x, training=training)
             if index < self.num_convolutions - 1:
                 x = keras.ops.leaky_relu(x, _LEAKY_SLOPE)
         return keras.ops.leaky_relu(x + shortcut, _LEAKY_SLOPE)
@@ -94,8 +102,26 @@ class ResidualBlock(keras.layers.Layer):
             filters=self.filters,
             strides=self.strides,
             num_convolutions=self.num_convolutions,
+            normalize=self.normalize,
         )
         return config
+
+    def assign_folded(self, source):
+        """Takes the weights of a block that normalises, for inference.
+
+        Args:
+            source: `ResidualBlock` of the same shapes with `normalize`; this
+                one is without.
+        """
+        if self.shortcut is not None:
+            self.shortcut.set_weights(source.shortcut.get_weights())
+        for target, convolution, normalization in zip(
+            self.convolutions,
+            source.convolutions,
+            source.normalizations,
+            strict=True,
+        ):
+            assign_folded(target, convolution, normalization)
 
     def _convolution(self, kernel_size, strides, label):
         return keras.layers.Conv2D(
@@ -104,7 +130,7 @@ class ResidualBlock(keras.layers.Layer):
             strides=strides,
             padding="same",
             # Batch normalisation brings its own shift.
-            use_bias=False,
+            use_bias=not self.normalize and label != "shortcut",
             kernel_initializer="he_normal",
             dtype=self.dtype_policy,
             name=f"convolution_{label}",

@@ -46,6 +46,8 @@ class FaceGCN(PhotoModel):
             as the encoder's maps have pixels.
         landmarks: `(68,)` integers, vertices of the finest level.
         lowering: Lowering of all mesh operators, see `MeshOperator`.
+        fused: Boolean, whether adjacent linear maps are one, for inference;
+            `fuse()` makes such a model of a trained one.
         dtype: Dtype policy of the layers; the output is always float32.
         name: Name of the model.
         trainable: Boolean, whether the weights are trainable.
@@ -72,6 +74,7 @@ class FaceGCN(PhotoModel):
         hierarchy,
         landmarks,
         lowering="auto",
+        fused=False,
         dtype=None,
         name="face_gcn",
         trainable=True,
@@ -85,7 +88,7 @@ class FaceGCN(PhotoModel):
             hierarchy.levels[0].mesh.vertices, landmarks
         )
         policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-        graph = FaceGCNGraph(hierarchy, preset, lowering, policy)
+        graph = FaceGCNGraph(hierarchy, preset, lowering, policy, fused)
 
         # === Functional Model ===
         photos = keras.Input(
@@ -108,6 +111,7 @@ class FaceGCN(PhotoModel):
         self.preset = preset
         self.hierarchy = hierarchy
         self.lowering = lowering
+        self.fused = fused
         self.input_size = preset.input_size
         self.fingerprint = hierarchy.fingerprint
         self.faces = hierarchy.levels[0].mesh.faces
@@ -181,11 +185,51 @@ class FaceGCN(PhotoModel):
         vertices = displace(self.template[indices], displacements, camera)
         return PhotoModel(inputs=self.inputs, outputs=vertices)
 
+    def fuse(self):
+        """Makes a model for inference that does the same in fewer operations.
+
+        Batch normalisation becomes a part of the convolution before it;
+        up-samplings become one with each other, and with a graph convolution
+        after them, which mixes channels on the coarser level first. The
+        predictions differ by rounding only.
+
+        Returns:
+            A `FaceGCN` with weights of its own, to predict, save and export;
+            this model itself if it is fused.
+        """
+        if self.fused:
+            return self
+        fused = self._with(fused=True, trainable=False)
+        for layer in fused.layers:
+            source = self.get_layer(layer.name) if layer.weights else layer
+            if hasattr(layer, "assign_folded"):
+                layer.assign_folded(source)
+            else:
+                layer.set_weights(source.get_weights())
+        return fused
+
+    def with_lowering(self, lowering):
+        """Makes the same model on another lowering of its mesh operators.
+
+        Args:
+            lowering: See `MeshOperator`; `"gather"` is for conversions.
+
+        Returns:
+            A `FaceGCN` with a copy of the weights.
+        """
+        model = self._with(lowering=lowering)
+        model.set_weights(self.get_weights())
+        return model
+
+    def _with(self, **changes):
+        return type(self).from_config({**self.get_config(), **changes})
+
     def get_config(self):
         return {
             "hierarchy": encode_hierarchy(self.hierarchy),
             "landmarks": self.landmarks.tolist(),
             "lowering": self.lowering,
+            "fused": self.fused,
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "name": self.name,
             "trainable": self.trainable,

@@ -1,6 +1,11 @@
 """FaceGCNGraph: the parts that a FaceGCN is put together of."""
 
+import functools
+import itertools
+import operator
+
 import keras
+from scipy import sparse
 
 from tf_facegcn.layers.aggregation_block import AggregationBlock
 from tf_facegcn.layers.cheb_conv import ChebConv
@@ -34,13 +39,17 @@ class FaceGCNGraph:
         preset: `FaceGCNPreset`.
         lowering: Lowering of the mesh operators.
         policy: Dtype policy of the layers.
+        fused: Boolean, whether adjacent linear maps are one, for inference:
+            no batch normalisation, and up-samplings are joined with each
+            other and with a convolution after them.
     """
 
-    def __init__(self, hierarchy, preset, lowering, policy):
+    def __init__(self, hierarchy, preset, lowering, policy, fused=False):
         self.hierarchy = hierarchy
         self.preset = preset
         self.lowering = lowering
         self.policy = policy
+        self.fused = fused
         self._operators = {}
 
     def encoder(self, photos):
@@ -63,6 +72,7 @@ class FaceGCNGraph:
                 x = ResidualBlock(
                     width,
                     strides=2 if block == 0 else 1,
+                    normalize=not self.fused,
                     dtype=self.policy,
                     name=f"encoder_{stage}_{block}",
                 )(x)
@@ -85,6 +95,7 @@ class FaceGCNGraph:
             num_convolutions=self.preset.aggregation_convolutions,
             upsampling=self.preset.aggregation_upsampling,
             downsampling=self.preset.aggregation_downsampling,
+            normalize=not self.fused,
             dtype=self.policy,
             name="aggregation",
         )(maps)
@@ -115,11 +126,12 @@ class FaceGCNGraph:
                 self.laplacian(level),
                 num_convolutions=preset.decoder_convolutions,
                 order=preset.order,
+                normalize=not self.fused,
                 dtype=self.policy,
                 name=f"dense_gcn_{size}",
             )([x, pixels])
             if level > self._last_level:
-                x = self.upsample(x, level, self.policy)
+                x = self.upsample(x, level, level - 1, self.policy)
                 level -= 1
         return x
 
@@ -127,9 +139,6 @@ class FaceGCNGraph:
         """Displacements of the finest level's vertices, crop units."""
         preset = self.preset
         x, level = features, self._last_level
-        while level > preset.output_level + 1:
-            x = self.upsample(x, level, self.policy)
-            level -= 1
         for index, filters in enumerate(preset.output_filters):
             x = self.output_convolution(
                 x, level, filters, self.policy, f"output_{index}"
@@ -140,24 +149,27 @@ class FaceGCNGraph:
         level = preset.output_level
         if preset.displacement_level is not None:
             coarse = self.coarse_displacements(embedding)
-            for finer in range(preset.displacement_level, level, -1):
-                coarse = self.upsample(coarse, finer, "float32")
+            coarse = self.upsample(
+                coarse, preset.displacement_level, level, "float32"
+            )
             x = keras.layers.Add(dtype="float32")([x, coarse])
         x = keras.layers.Rescaling(
             _DISPLACEMENT_GAIN, dtype="float32", name=DISPLACEMENTS
         )(x)
-        for coarser in range(level, 0, -1):
-            x = self.upsample(x, coarser, "float32")
-        return x
+        return self.upsample(x, level, 0, "float32")
 
     def output_convolution(self, x, level, filters, policy, name):
         """A graph convolution on the output level, up-sampling if needed."""
-        if level > self.preset.output_level:
-            x = self.upsample(x, level, policy)
+        output_level, upsampling = self.preset.output_level, None
+        if self.fused and level > output_level:
+            upsampling = self._upsampling(level, output_level)
+        else:
+            x = self.upsample(x, level, output_level, policy)
         return ChebConv(
             filters,
-            self.laplacian(self.preset.output_level),
+            self.laplacian(output_level),
             order=self.preset.order,
+            upsampling=upsampling,
             # Training starts at the template.
             kernel_initializer="zeros" if filters == 3 else "glorot_uniform",
             dtype=policy,
@@ -183,25 +195,42 @@ class FaceGCNGraph:
             12, kernel_initializer="zeros", dtype="float32", name=CAMERA
         )(embedding)
 
-    def upsample(self, x, level, policy):
-        """Features of `level` on the next finer level."""
-        operator = self._operator(level, "upsampling")
-        return MeshUpsampling(operator, dtype=policy)(x)
+    def upsample(self, x, level, finer_level, policy):
+        """Features of `level` on a finer level."""
+        steps = list(range(level, finer_level - 1, -1))
+        if self.fused and level > finer_level:
+            steps = [level, finer_level]
+        for coarse, fine in itertools.pairwise(steps):
+            x = MeshUpsampling(self._upsampling(coarse, fine), dtype=policy)(x)
+        return x
 
     def laplacian(self, level):
         """The operator of a level's rescaled Laplacian."""
-        return self._operator(level, "laplacian")
+        return self._operator(
+            (level,), lambda: self.hierarchy.levels[level].laplacian
+        )
+
+    def _upsampling(self, level, finer_level):
+        """The operator from a level to a finer one."""
+
+        def join():
+            matrices = [
+                sparse.csr_array(self.hierarchy.levels[each].upsampling)
+                for each in range(finer_level + 1, level + 1)
+            ]
+            return functools.reduce(operator.matmul, matrices)
+
+        return self._operator((level, finer_level), join)
 
     @property
     def _last_level(self):
         """The level of the last DenseGCN block."""
         return len(self.hierarchy.levels) - len(self.preset.decoder_growths)
 
-    def _operator(self, level, kind):
-        if (level, kind) not in self._operators:
-            matrix = getattr(self.hierarchy.levels[level], kind)
-            self._operators[level, kind] = MeshOperator(matrix, self.lowering)
-        return self._operators[level, kind]
+    def _operator(self, key, make_matrix):
+        if key not in self._operators:
+            self._operators[key] = MeshOperator(make_matrix(), self.lowering)
+        return self._operators[key]
 
 
 def displace(template, displacements, camera):
