@@ -26,6 +26,12 @@ def hierarchy():
     return MeshHierarchy.load(HIERARCHY_FILE)
 
 
+def _product(make_product, matrix):
+    """The product as a function of its inputs."""
+    arrays, multiply = make_product(matrix)
+    return lambda inputs: multiply(arrays, inputs)
+
+
 def _matrices(hierarchy, level):
     yield sparse.csr_array(hierarchy.levels[level].laplacian)
     if level:
@@ -46,14 +52,16 @@ def test_products_are_equal_on_every_level_of_the_head(level, hierarchy):
             expected = np.stack([matrix.astype("float64") @ x for x in inputs])
             scale = np.abs(expected).max()
             for make_product in PRODUCTS:
-                outputs = make_product(matrix)(inputs.astype("float32"))
+                product = _product(make_product, matrix)
+                outputs = product(inputs.astype("float32"))
                 np.testing.assert_allclose(
                     outputs, expected, rtol=1e-5, atol=1e-6 * scale
                 )
             if ON_TENSORFLOW:
                 import tensorflow as tf
 
-                outputs = tf.function(gather_product(matrix), jit_compile=True)(
+                product = _product(gather_product, matrix)
+                outputs = tf.function(product, jit_compile=True)(
                     inputs.astype("float32")
                 )
                 np.testing.assert_allclose(
@@ -69,14 +77,14 @@ def test_large_products_are_split_with_equal_results(
     import tensorflow as tf
 
     inputs = np.random.default_rng(0).normal(size=(3, 9, 5)).astype("float32")
-    whole = make_product(random_matrix)(inputs)
+    whole = _product(make_product, random_matrix)(inputs)
     multiplied = []
     for name in ("matmul", "sparse_dense_matmul"):
         _count_columns(monkeypatch, tf, name, multiplied)
     # Two columns at a time, of which there are fifteen.
     limit = 2 * random_matrix.nnz + 1
     monkeypatch.setattr(matrix_products, "PRODUCT_LIMIT", limit)
-    split = make_product(random_matrix)
+    split = _product(make_product, random_matrix)
     np.testing.assert_allclose(split(inputs), whole, rtol=1e-5)
     assert multiplied == 7 * [2] + [1]
     # In a graph, of a batch that is known when it runs only.
@@ -107,7 +115,7 @@ def test_the_limit_is_that_of_tensorflow():
 
 @pytest.mark.parametrize("make_product", PRODUCTS)
 def test_a_matrix_of_zeros_gives_zeros(make_product):
-    product = make_product(sparse.csr_array((4, 3), dtype="float32"))
+    product = _product(make_product, sparse.csr_array((4, 3), dtype="float32"))
     outputs = np.array(product(np.ones((2, 3, 5), "float32")))
     np.testing.assert_array_equal(outputs, np.zeros((2, 4, 5)))
 
@@ -122,7 +130,7 @@ def test_rows_of_any_length_are_summed(longest):
         columns = generator.choice(50, count, replace=False)
         dense[row, columns] = generator.normal(size=count)
     inputs = generator.normal(size=(2, 50, 4)).astype("float32")
-    product = gather_product(sparse.csr_array(dense))
+    product = _product(gather_product, sparse.csr_array(dense))
     np.testing.assert_allclose(product(inputs), dense @ inputs, atol=1e-5)
 
 

@@ -1,9 +1,9 @@
 """The lowerings of a mesh operator: ways to multiply by a sparse matrix.
 
 Each function takes a CSR matrix of shape `(rows, columns)`, float32, and
-returns a function from `(batch, columns, channels)` to
-`(batch, rows, channels)` of the same dtype. Half precision is summed in
-float32.
+returns the arrays that it is stored as, and a function of these arrays and of
+`(batch, columns, channels)` inputs, which returns `(batch, rows, channels)` of
+the inputs' dtype. Half precision is summed in float32.
 """
 
 import keras
@@ -26,32 +26,32 @@ def gather_product(matrix):
 
     `keras.ops` only.
     """
-    lengths = np.diff(matrix.indptr)
-    groups = _rows_of_like_length(lengths)
+    groups = _rows_of_like_length(np.diff(matrix.indptr))
     tables = [_padded_table(matrix, rows) for rows in groups]
     # Where each row is in the concatenation of the groups.
     places = np.argsort(np.concatenate(groups), kind="stable").astype("int32")
 
-    def product(inputs):
+    def multiply(arrays, inputs):
+        tables, places = arrays
         dtype = _accumulator(inputs)
         sums = [_sum_neighbours(inputs, *table, dtype) for table in tables]
         if len(sums) > 1:
             sums = [ops.take(ops.concatenate(sums, axis=1), places, axis=1)]
         return ops.cast(sums[0], inputs.dtype)
 
-    return product
+    return (tables, places), multiply
 
 
 def _sum_neighbours(inputs, indices, weights, dtype):
-    """Sums `weights[:, d] * inputs[:, indices[:, d]]` over neighbours `d`."""
+    """Sums `weights[d] * inputs[:, indices[d]]` over neighbours `d`."""
     weights = ops.cast(ops.convert_to_tensor(weights), dtype)[..., None]
-    if indices.shape[1] > _MOST_UNROLLED:
+    if indices.shape[0] > _MOST_UNROLLED:
         taken = ops.take(inputs, indices, axis=1)
-        return ops.sum(ops.cast(taken, dtype) * weights, axis=2)
+        return ops.sum(ops.cast(taken, dtype) * weights, axis=1)
     total = 0.0
-    for neighbour in range(indices.shape[1]):
-        taken = ops.take(inputs, indices[:, neighbour], axis=1)
-        total = total + ops.cast(taken, dtype) * weights[:, neighbour]
+    for neighbour in range(indices.shape[0]):
+        taken = ops.take(inputs, indices[neighbour], axis=1)
+        total = total + ops.cast(taken, dtype) * weights[neighbour]
     return total
 
 
@@ -59,35 +59,27 @@ def sparse_product(matrix):
     """`tf.sparse.sparse_dense_matmul`, as the field knows it."""
     import tensorflow as tf
 
-    coordinates, values = _coordinates(matrix)
-
-    def multiply(columns):
-        tensor = tf.SparseTensor(
-            coordinates, tf.cast(values, columns.dtype), matrix.shape
-        )
+    def multiply(coordinates, values, columns):
+        tensor = tf.SparseTensor(coordinates, values, matrix.shape)
         return tf.sparse.sparse_dense_matmul(tensor, columns)
 
-    return _on_columns(multiply, matrix)
+    return _coordinates(matrix), _on_columns(multiply, matrix)
 
 
 def csr_product(matrix):
     """TensorFlow's products of compressed sparse rows."""
     import tensorflow as tf
 
-    coordinates, values = _coordinates(matrix)
-
-    def multiply(columns):
+    def multiply(coordinates, values, columns):
         # Made anew each time, as a compressed matrix cannot stand in a
-        # SavedModel; at 16,384 rows it takes a hundredth of the product.
+        # SavedModel.
         rows = tf.raw_ops.SparseTensorToCSRSparseMatrix(
-            indices=coordinates,
-            values=tf.cast(values, columns.dtype),
-            dense_shape=matrix.shape,
+            indices=coordinates, values=values, dense_shape=matrix.shape
         )
         outputs = tf.raw_ops.SparseMatrixMatMul(a=rows, b=columns)
         return tf.ensure_shape(outputs, (matrix.shape[0], None))
 
-    return _on_columns(multiply, matrix)
+    return _coordinates(matrix), _on_columns(multiply, matrix)
 
 
 def _on_columns(multiply, matrix):
@@ -101,7 +93,7 @@ def _on_columns(multiply, matrix):
     num_rows, num_columns = matrix.shape
     most = max(1, (PRODUCT_LIMIT - 1) // max(1, matrix.nnz))
 
-    def multiply_in_parts(columns):
+    def multiply_in_parts(coordinates, values, columns):
         count = tf.shape(columns)[1]
         starts = tf.range(0, count, most)
         parts = tf.TensorArray(
@@ -113,7 +105,8 @@ def _on_columns(multiply, matrix):
 
         def multiply_part(index, parts):
             start = starts[index]
-            part = multiply(columns[:, start : tf.minimum(start + most, count)])
+            part = columns[:, start : tf.minimum(start + most, count)]
+            part = multiply(coordinates, values, part)
             # Transposed, as a TensorArray joins its parts as rows.
             return index + 1, parts.write(index, tf.transpose(part))
 
@@ -125,15 +118,16 @@ def _on_columns(multiply, matrix):
         )
         return tf.transpose(parts.concat())
 
-    def product(inputs):
+    def product(arrays, inputs):
         channels = inputs.shape[2]
         # There is no kernel for half precision.
         x = tf.cast(inputs, _accumulator(inputs))
         x = tf.reshape(tf.transpose(x, (1, 0, 2)), (num_columns, -1))
+        coordinates, values = arrays[0], tf.cast(arrays[1], x.dtype)
         x = tf.cond(
             tf.shape(x)[1] <= most,
-            lambda: multiply(x),
-            lambda: multiply_in_parts(x),
+            lambda: multiply(coordinates, values, x),
+            lambda: multiply_in_parts(coordinates, values, x),
         )
         x = tf.reshape(x, (num_rows, -1, channels))
         return tf.cast(tf.transpose(x, (1, 0, 2)), inputs.dtype)
@@ -161,16 +155,17 @@ def _rows_of_like_length(lengths):
 
 
 def _padded_table(matrix, rows):
-    """Indices and weights of the given rows, `(rows, longest)` each."""
+    """Indices and weights of the given rows, `(longest, rows)` each."""
     starts, lengths = matrix.indptr[rows], np.diff(matrix.indptr)[rows]
     offsets = np.arange(max(1, lengths.max(initial=0)))
     valid = offsets < lengths[:, None]
     if matrix.nnz == 0:
-        return np.zeros(valid.shape, "int32"), np.zeros(valid.shape, "float32")
+        zeros = np.zeros(valid.T.shape, "float32")
+        return zeros.astype("int32"), zeros
     places = np.where(valid, starts[:, None] + offsets, 0)
     indices = np.where(valid, matrix.indices[places], 0).astype("int32")
     weights = np.where(valid, matrix.data[places], 0.0).astype("float32")
-    return indices, weights
+    return indices.T.copy(), weights.T.copy()
 
 
 def _coordinates(matrix):

@@ -156,11 +156,16 @@ class MeshOperator:
             What `expression` returns. Its gradient is the automatic one;
             callers that train give it a better one, as `__call__` does.
         """
+        arrays, multiply = self._product
         if self.resolved_lowering == "compiled":
+            import tensorflow as tf
+
             if expression not in self._compiled:
-                self._compiled[expression] = _compile(expression, self._product)
-            return self._compiled[expression](*args)
-        return expression(self._product, *args)
+                self._compiled[expression] = _compile(expression, multiply)
+            if tf.executing_eagerly():
+                arrays = self._eager_arrays
+            return self._compiled[expression](arrays, *args)
+        return expression(functools.partial(multiply, arrays), *args)
 
     def get_config(self):
         """Returns a configuration that JSON can hold."""
@@ -175,20 +180,25 @@ class MeshOperator:
     def _product(self):
         return _PRODUCTS[self.resolved_lowering](self.matrix)
 
+    @functools.cached_property
+    def _eager_arrays(self):
+        """The product's arrays as tensors, to convert them once."""
+        return keras.tree.map_structure(ops.convert_to_tensor, self._product[0])
+
 
 def _product_alone(product, x):
     return product(x)
 
 
-def _compile(expression, product):
+def _compile(expression, multiply):
     # Imported here, as the package also runs on JAX alone.
     import tensorflow as tf
 
-    return tf.function(
-        functools.partial(expression, product),
-        jit_compile=True,
-        autograph=False,
-    )
+    # The arrays are arguments: XLA would keep several copies of constants.
+    def evaluate(arrays, *args):
+        return expression(functools.partial(multiply, arrays), *args)
+
+    return tf.function(evaluate, jit_compile=True, autograph=False)
 
 
 def _are_equal(first, second):

@@ -85,7 +85,10 @@ class ResidualBlock(keras.layers.Layer):
                 x = self.normalizations[index](x, training=training)
             if index < self.num_convolutions - 1:
                 x = keras.ops.leaky_relu(x, _LEAKY_SLOPE)
-        return keras.ops.leaky_relu(x + shortcut, _LEAKY_SLOPE)
+        # Leaky ReLU written out: TensorFlow 2.21 on CPUs merges a convolution
+        # with bias, a sum and a leaky ReLU to one with another slope.
+        x = x + shortcut
+        return keras.ops.maximum(x, _LEAKY_SLOPE * x)
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
