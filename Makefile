@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+INSTALLED_JAX := $(VENV)/.installed_jax
 
 .PHONY: demo test lint bench clean
 
@@ -10,7 +11,7 @@ demo: $(INSTALLED)
 	@$(BIN)/facegcn predict tf_facegcn/assets/astronaut.jpg --output output/demo --verbose
 	@echo "The mesh (obj), the landmarks and pose (json), the arrays (npz) and the picture are in output/demo"
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(INSTALLED_JAX)
 	$(BIN)/pytest
 
 lint: $(INSTALLED)
@@ -21,6 +22,7 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/facegcn bench hierarchy --json output/bench/hierarchy.json
+	$(BIN)/facegcn bench graph --json output/bench/graph.json
 
 clean:
 	rm -rf $(VENV) output build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
@@ -33,4 +35,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(INSTALLED_JAX): requirements-jax.txt $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-jax.txt
 	@touch $@

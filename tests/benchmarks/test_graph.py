@@ -42,6 +42,7 @@ def test_reports_ratios_and_a_grid_that_json_can_hold(tiny_hierarchy):
         *("compiled", "gather", "csr", "sparse", "coma", "dense")
     }
     assert len(lines) == 4
+    assert "16 vertices, 4 channels, batch 1, bfloat16, forward" in lines[-1]
     assert figures["environment"]["num_cores"] >= 1
 
 

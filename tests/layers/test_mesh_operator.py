@@ -142,6 +142,20 @@ def _scaled_and_added(product, factor, x, addend):
     return factor * product(x) + addend
 
 
+@tensorflow_only
+def test_many_widths_do_not_make_tensorflow_warn(random_matrix, caplog):
+    import tensorflow as tf
+
+    operator = MeshOperator(random_matrix, "compiled")
+    tf.get_logger().addHandler(caplog.handler)
+    try:
+        for channels in range(1, 9):
+            operator(np.ones((1, 9, channels), "float32"))
+    finally:
+        tf.get_logger().removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
+
+
 def test_a_symmetric_operator_is_its_own_transpose(grid_laplacian):
     operator = MeshOperator(grid_laplacian)
     assert operator.transpose is operator

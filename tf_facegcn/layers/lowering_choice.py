@@ -4,7 +4,7 @@ import keras
 
 # Up to as many vertices, a product takes as long as calling it, whichever the
 # lowering is, and a gather need not be compiled first (docs/performance.md).
-_FEW_VERTICES = 64
+_FEW_VERTICES = 16
 
 
 def choose_lowering(shape, backend=None, device=None):

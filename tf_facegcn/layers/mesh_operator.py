@@ -158,13 +158,7 @@ class MeshOperator:
         """
         arrays, multiply = self._product
         if self.resolved_lowering == "compiled":
-            import tensorflow as tf
-
-            if expression not in self._compiled:
-                self._compiled[expression] = _compile(expression, multiply)
-            if tf.executing_eagerly():
-                arrays = self._eager_arrays
-            return self._compiled[expression](arrays, *args)
+            return self._evaluate_compiled(expression, args)
         return expression(functools.partial(multiply, arrays), *args)
 
     def get_config(self):
@@ -175,6 +169,20 @@ class MeshOperator:
     def from_config(cls, config):
         """Restores an operator from `get_config`."""
         return cls(decode_matrix(config["matrix"]), config["lowering"])
+
+    def _evaluate_compiled(self, expression, args):
+        # Imported here, as the package also runs on JAX alone.
+        import tensorflow as tf
+
+        arrays, multiply = self._product
+        # One function for each kind of arguments: TensorFlow warns of one
+        # that is traced for many.
+        key = (expression, *map(_kind, args))
+        if key not in self._compiled:
+            self._compiled[key] = _compile(expression, multiply)
+        if tf.executing_eagerly():
+            arrays = self._eager_arrays
+        return self._compiled[key](arrays, *args)
 
     @functools.cached_property
     def _product(self):
@@ -190,8 +198,16 @@ def _product_alone(product, x):
     return product(x)
 
 
+def _kind(argument):
+    """What of an argument a function is traced for."""
+    if argument is None or isinstance(argument, int):
+        return argument
+    return tuple(argument.shape), keras.backend.standardize_dtype(
+        argument.dtype
+    )
+
+
 def _compile(expression, multiply):
-    # Imported here, as the package also runs on JAX alone.
     import tensorflow as tf
 
     # The arrays are arguments: XLA would keep several copies of constants.
