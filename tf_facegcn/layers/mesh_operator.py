@@ -210,11 +210,14 @@ def _kind(argument):
 def _compile(expression, multiply):
     import tensorflow as tf
 
-    # The arrays are arguments: XLA would keep several copies of constants.
-    def evaluate(arrays, *args):
-        return expression(functools.partial(multiply, arrays), *args)
+    # A partial, as TensorFlow takes functions of the same code for one.
+    function = functools.partial(_evaluate, expression, multiply)
+    return tf.function(function, jit_compile=True, autograph=False)
 
-    return tf.function(evaluate, jit_compile=True, autograph=False)
+
+def _evaluate(expression, multiply, arrays, *args):
+    # The arrays are arguments: XLA would keep several copies of constants.
+    return expression(functools.partial(multiply, arrays), *args)
 
 
 def _are_equal(first, second):
