@@ -61,18 +61,23 @@ def test_gradients_are_finite_differences(order, function, operator):
     )
 
 
-def test_polynomials_of_an_asymmetric_operator(random_matrix, lowering):
+def test_gradients_of_an_asymmetric_operator(random_matrix, lowering):
     # No mesh has one, but the formulas hold.
     matrix = random_matrix[:9] / 4.0
     operator = MeshOperator(matrix, lowering)
     dense = matrix.toarray().astype("float64")
-    inputs = np.random.default_rng(0).normal(size=(1, 9, 6))
-    weights = np.random.default_rng(1).normal(size=(1, 9, 2))
     polynomials = [np.eye(9), dense, 2 * dense @ dense - np.eye(9)]
-    found = gradient(lambda x: clenshaw(operator, x, 3) * weights, inputs)
+    narrow = np.random.default_rng(0).normal(size=(1, 9, 2))
+    wide = np.random.default_rng(1).normal(size=(1, 9, 6))
     np.testing.assert_allclose(
-        found,
-        np.concatenate([t.T @ weights for t in polynomials], axis=-1),
+        gradient(lambda x: clenshaw(operator, x, 3) * narrow, wide),
+        np.concatenate([t.T @ narrow for t in polynomials], axis=-1),
+        atol=1e-12,
+    )
+    terms = np.split(wide, 3, axis=-1)
+    np.testing.assert_allclose(
+        gradient(lambda x: propagate(operator, x, 3) * wide, narrow),
+        sum(t.T @ y for t, y in zip(polynomials, terms, strict=True)),
         atol=1e-12,
     )
 
