@@ -72,11 +72,20 @@ def test_upsamples_bilinearly():
     coarse = np.array([[0.0, 4.0], [0.0, 4.0]], "float32").reshape(1, 2, 2, 1)
     inputs = [np.zeros((1, 4, 4, 1), "float32"), coarse]
     block(inputs)
-    block.entries[1].kernel.assign(np.ones((1, 1, 1, 1)))
+    assert not block.entries  # Both maps have the block's width already.
     # The node passes the up-sampled map through.
     block.fusions["0_1"].kernel.assign(np.reshape([0.0, 1.0], (1, 1, 2, 1)))
     block.residuals["0_1"].convolutions[0].kernel.assign(np.zeros((3, 3, 1, 1)))
     np.testing.assert_allclose(block(inputs)[0][0, 0, :, 0], [0, 1, 3, 4])
+
+
+def test_only_inputs_of_another_width_pass_a_convolution():
+    block = AggregationBlock((2, 3), 0)
+    inputs = [np.ones((1, 4, 4, 2), "float32"), np.ones((1, 2, 2, 5), "float32")]
+    outputs = block(inputs)
+    assert list(block.entries) == ["1"]
+    np.testing.assert_array_equal(outputs[0], inputs[0])
+    assert outputs[1].shape == (1, 2, 2, 3)
 
 
 def test_rejects_more_rounds_than_levels():

@@ -162,11 +162,7 @@ class MeshHierarchy:
         Raises:
             ValueError: If an argument is not as above.
         """
-        if vertex_order not in _VERTEX_ORDERS:
-            raise ValueError(
-                'Expected vertex_order "raster" or "index". Received: '
-                f"vertex_order={vertex_order!r}"
-            )
+        _check_vertex_order(vertex_order)
         _check_template(mesh, level_sizes)
         levels = [_level(mesh, laplacian)]
         finer = mesh
@@ -185,6 +181,73 @@ class MeshHierarchy:
             levels.append(_level(coarse, laplacian, None, kept, upsampling))
             finer = coarse
         return cls(levels, laplacian, vertex_order)
+
+    def with_laplacian(self, laplacian: str) -> "MeshHierarchy":
+        """Makes the same hierarchy with another kind of Laplacian.
+
+        Args:
+            laplacian: `"combinatorial"` or `"normalized"`.
+
+        Returns:
+            What `build` makes with this kind; this hierarchy itself if it is
+            of the kind.
+
+        Raises:
+            ValueError: If there is no such kind.
+        """
+        if laplacian == self.laplacian:
+            return self
+        levels = [
+            _level(level.mesh, laplacian, None, level.kept, level.upsampling)
+            for level in self.levels
+        ]
+        return MeshHierarchy(levels, laplacian, self.vertex_order)
+
+    def with_vertex_order(self, vertex_order: str) -> "MeshHierarchy":
+        """Makes the same hierarchy with its coarse vertices in another order.
+
+        Args:
+            vertex_order: `"raster"` or `"index"`.
+
+        Returns:
+            What `build` makes with this order; this hierarchy itself if it
+            has the order.
+
+        Raises:
+            ValueError: If there is no such order.
+        """
+        _check_vertex_order(vertex_order)
+        if vertex_order == self.vertex_order:
+            return self
+        levels = [self.levels[0]]
+        # Of the finer level: the former place of each vertex, the new place
+        # of each former one, and the vertices of the template, in new order.
+        formerly = places = template = np.arange(self.sizes[0])
+        for level in self.levels[1:]:
+            if level.kept is None or level.upsampling is None:
+                continue  # Only the finest level, which keeps its order.
+            kept = places[level.kept]
+            order = np.argsort(template[kept])
+            if vertex_order == "raster":
+                # Of equal coordinates the first in the template comes first.
+                order = order[raster_order(level.mesh.vertices[order])]
+            kept, template = kept[order], template[kept[order]]
+            upsampling = level.upsampling[formerly][:, order]
+            formerly, places = order, np.argsort(order)
+            mesh = TriangleMesh(
+                level.mesh.vertices[order],
+                places[level.mesh.faces].astype(np.int32),
+            )
+            levels.append(
+                _level(
+                    mesh,
+                    self.laplacian,
+                    level.lambda_max,
+                    kept.astype(np.int32),
+                    sparse.csr_array(upsampling),
+                )
+            )
+        return MeshHierarchy(levels, self.laplacian, vertex_order)
 
     def save(self, path: str | Path) -> None:
         """Writes the hierarchy to one `.npz` file.
@@ -296,6 +359,14 @@ def raster_order(vertices: NDArray[np.floating]) -> NDArray[np.intp]:
             for row in np.array_split(downwards, num_rows)
         ]
     )
+
+
+def _check_vertex_order(vertex_order: str) -> None:
+    if vertex_order not in _VERTEX_ORDERS:
+        raise ValueError(
+            'Expected vertex_order "raster" or "index". Received: '
+            f"vertex_order={vertex_order!r}"
+        )
 
 
 def _check_template(mesh: TriangleMesh, level_sizes: Sequence[int]) -> None:

@@ -59,10 +59,8 @@ class AggregationBlock(keras.layers.Layer):
         self.upsampling = upsampling
         self.downsampling = downsampling
         self.normalize = normalize
-        self.entries = [
-            self._convolution(width, 1, 1, f"entry_{level}")
-            for level, width in enumerate(self.widths)
-        ]
+        # Made when it is known which inputs have another width.
+        self.entries = {}
         self.upsample = keras.layers.UpSampling2D(
             2, interpolation="bilinear", dtype=self.dtype_policy
         )
@@ -87,8 +85,13 @@ class AggregationBlock(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        for entry, shape in zip(self.entries, input_shape, strict=True):
-            entry.build(shape)
+        for level, (shape, width) in enumerate(
+            zip(input_shape, self.widths, strict=True)
+        ):
+            if shape[-1] != width:
+                entry = self._convolution(width, 1, 1, f"entry_{level}")
+                entry.build(shape)
+                self.entries[str(level)] = entry
         shapes = self.compute_output_shape(input_shape)
         for level, round_index in self._nodes():
             label = f"{level}_{round_index}"
@@ -103,7 +106,9 @@ class AggregationBlock(keras.layers.Layer):
             self.residuals[label].build(shape)
 
     def call(self, inputs, training=None):
-        maps = [entry(x) for entry, x in zip(self.entries, inputs, strict=True)]
+        maps = list(inputs)
+        for level, entry in self.entries.items():
+            maps[int(level)] = entry(inputs[int(level)])
         for round_index in range(1, self.num_rounds + 1):
             last = list(maps)
             for level in range(len(maps) - round_index):
@@ -144,9 +149,7 @@ class AggregationBlock(keras.layers.Layer):
             source: `AggregationBlock` of the same shapes with `normalize`;
                 this one is without.
         """
-        for entry, other in zip(self.entries, source.entries, strict=True):
-            entry.set_weights(other.get_weights())
-        for name in ("descents", "fusions"):
+        for name in ("entries", "descents", "fusions"):
             others = getattr(source, name)
             for label, convolution in getattr(self, name).items():
                 convolution.set_weights(others[label].get_weights())

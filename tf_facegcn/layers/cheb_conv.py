@@ -163,8 +163,8 @@ class ChebConv(keras.layers.Layer):
     def _mix_first(self, inputs, upsampling=None):
         """`sum_k T_k(L) Q (x W_k)`, with `Q` the up-sampling if any."""
         # The terms side by side, (channels, order * filters).
-        kernel = ops.transpose(self.kernel, (1, 0, 2))
-        kernel = ops.reshape(kernel, (-1, self.order * self.filters))
+        # Not a transposition, which takes TensorFlow longer.
+        kernel = ops.concatenate(list(ops.unstack(self.kernel)), axis=-1)
         mixed = _mix(inputs, kernel)
         if upsampling is not None:
             mixed = upsampling(mixed)

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_facegcn.layers.mesh_operator import MeshOperator
+
 # What a camera entry of 1 moves a vertex at the border of the crop, in crop
 # units: the size of a usual change between photos.
 _CAMERA_GAIN = 20.0
@@ -24,17 +26,27 @@ class TemplateMesh(keras.layers.Layer):
         center: `(3,)` floats, the fixed point of the camera's linear part.
         radius: Float, distance from `center` at which a linear entry of the
             camera moves a vertex as far as a translational one.
+        upsampling: `MeshOperator`, `(V, V_coarse)`, that brings displacements
+            of a coarser mesh to the template's vertices; or `None`.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: `(batch, V, 3)` displacements, or a list of them and the
-            cameras: `(batch, 12)`, row by row the change of a 3 x 4 camera.
+        inputs: `(batch, V, 3)` displacements, with `upsampling` `(batch,
+            V_coarse, 3)`; or a list of them and the cameras: `(batch, 12)`,
+            row by row the change of a 3 x 4 camera.
 
     Output shape:
         `(batch, V, 3)`.
     """
 
-    def __init__(self, template, center=(0.0, 0.0, 0.0), radius=1.0, **kwargs):
+    def __init__(
+        self,
+        template,
+        center=(0.0, 0.0, 0.0),
+        radius=1.0,
+        upsampling=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if isinstance(template, str):
             template = np.frombuffer(base64.b64decode(template), "<f4")
@@ -45,6 +57,14 @@ class TemplateMesh(keras.layers.Layer):
                 "template must have shape (V, 3). Received: template of shape "
                 f"{self.template.shape}"
             )
+        if upsampling is not None and upsampling.shape[0] != len(self.template):
+            raise ValueError(
+                "upsampling must lead to the template's vertices, "
+                f"{len(self.template)}. Received: upsampling.shape="
+                f"{upsampling.shape}"
+            )
+        self.upsampling = upsampling
+        self.supports_jit = upsampling is None or upsampling.supports_jit
         self.center = [float(value) for value in center]
         self.radius = float(radius)
         directions = (self.template - np.float32(self.center)) / self.radius
@@ -55,28 +75,60 @@ class TemplateMesh(keras.layers.Layer):
     def build(self, input_shape):
         with_cameras = isinstance(input_shape[0], list | tuple)
         shape = input_shape[0] if with_cameras else input_shape
-        if tuple(shape[1:]) != self.template.shape or (
+        count = len(self.template)
+        if self.upsampling is not None:
+            count = self.upsampling.shape[1]
+        if tuple(shape[1:]) != (count, 3) or (
             with_cameras and input_shape[1][-1] != 12
         ):
             raise ValueError(
-                "inputs must be displacements (batch, "
-                f"{len(self.template)}, 3) and, at will, cameras (batch, 12). "
-                f"Received: input_shape={input_shape}"
+                f"inputs must be displacements (batch, {count}, 3) and, at "
+                "will, cameras (batch, 12). Received: "
+                f"input_shape={input_shape}"
             )
 
     def call(self, inputs):
         if not isinstance(inputs, list | tuple):
-            return inputs + ops.cast(self.template, inputs.dtype)
+            displacements = inputs
+            if self.upsampling is not None:
+                displacements = self.upsampling(displacements)
+            return displacements + ops.cast(self.template, displacements.dtype)
         displacements, cameras = inputs
         cameras = ops.reshape(_CAMERA_GAIN * cameras, (-1, 3, 4))
         homogeneous = ops.cast(self._homogeneous, cameras.dtype)
-        moved = ops.matmul(homogeneous, ops.transpose(cameras, (0, 2, 1)))
-        return displacements + moved + ops.cast(self.template, moved.dtype)
+        template = ops.cast(self.template, cameras.dtype)
+        if self.upsampling is None:
+            moved = ops.matmul(homogeneous, ops.transpose(cameras, (0, 2, 1)))
+            return displacements + moved + template
+        return self._upsample_and_move(
+            displacements, cameras, homogeneous, template
+        )
 
     def compute_output_shape(self, input_shape):
         if isinstance(input_shape[0], list | tuple):
-            return tuple(input_shape[0])
-        return tuple(input_shape)
+            input_shape = input_shape[0]
+        return (input_shape[0], len(self.template), 3)
+
+    def _upsample_and_move(self, displacements, cameras, homogeneous, template):
+        """As one expression, so that a lowering may make one kernel of it."""
+
+        @ops.custom_gradient
+        def evaluate(displacements, cameras):
+            def gradient(*args, upstream=None):
+                (upstream,) = args or (upstream,)
+                return (
+                    self.upsampling.transpose(upstream),
+                    ops.matmul(ops.transpose(upstream, (0, 2, 1)), homogeneous),
+                )
+
+            return (
+                self.upsampling.evaluate(
+                    _displaced, displacements, cameras, homogeneous, template
+                ),
+                gradient,
+            )
+
+        return evaluate(displacements, cameras)
 
     def get_config(self):
         config = super().get_config()
@@ -85,5 +137,25 @@ class TemplateMesh(keras.layers.Layer):
             template=base64.b64encode(template).decode("ascii"),
             center=self.center,
             radius=self.radius,
+            upsampling=keras.saving.serialize_keras_object(self.upsampling),
         )
         return config
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if not isinstance(config.get("upsampling"), MeshOperator | None):
+            config["upsampling"] = keras.saving.deserialize_keras_object(
+                config["upsampling"]
+            )
+        return cls(**config)
+
+
+def _displaced(product, displacements, cameras, homogeneous, template):
+    """The vertices, in sums that one kernel can make."""
+    vertices = product(displacements) + template
+    for column in range(4):
+        # (batch, 1, 3) times (V, 1).
+        entries = cameras[:, None, :, column]
+        vertices = vertices + entries * homogeneous[:, column, None]
+    return vertices

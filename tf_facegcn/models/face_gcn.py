@@ -10,7 +10,6 @@ from scipy import sparse
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.layers.mesh_operator import MeshOperator
-from tf_facegcn.layers.mesh_upsampling import MeshUpsampling
 from tf_facegcn.models.face_gcn_graph import (
     CAMERA,
     DISPLACEMENTS,
@@ -82,6 +81,10 @@ class FaceGCN(PhotoModel):
     ):
         # === Layers ===
         preset = FaceGCNPreset.of_fields(fields)
+        if preset.laplacian is not None:
+            hierarchy = hierarchy.with_laplacian(preset.laplacian)
+        if preset.vertex_order is not None:
+            hierarchy = hierarchy.with_vertex_order(preset.vertex_order)
         _check_levels(hierarchy, preset)
         landmarks = _check_landmarks(landmarks, hierarchy)
         template = frontal_template(
@@ -101,7 +104,9 @@ class FaceGCN(PhotoModel):
         maps = graph.aggregation(maps)
         features = graph.decoder(embedding, maps)
         displacements = graph.displacements(features, embedding)
-        vertices = displace(template, displacements, graph.camera(embedding))
+        vertices = graph.vertices(
+            template, displacements, graph.camera(embedding)
+        )
         super().__init__(
             inputs=photos, outputs=vertices, name=name, trainable=trainable
         )
@@ -176,13 +181,15 @@ class FaceGCN(PhotoModel):
         for level in range(1, self.preset.output_level + 1):
             rows = rows @ self.hierarchy.levels[level].upsampling
         operator = MeshOperator(sparse.csr_array(rows), self.lowering)
-        displacements = MeshUpsampling(operator, dtype="float32")(
-            self.get_layer(DISPLACEMENTS).output
-        )
         camera = None
         if self.preset.template_transform:
             camera = self.get_layer(CAMERA).output
-        vertices = displace(self.template[indices], displacements, camera)
+        vertices = displace(
+            self.template[indices],
+            self.get_layer(DISPLACEMENTS).output,
+            camera,
+            operator,
+        )
         return PhotoModel(inputs=self.inputs, outputs=vertices)
 
     def fuse(self):

@@ -82,13 +82,20 @@ class FaceGCNGraph:
     def embedding(self, coarsest_map):
         """The vector that the coarsest map becomes."""
         x = keras.layers.Flatten(dtype=self.policy)(coarsest_map)
+        for index, size in enumerate(self.preset.embedding_hidden):
+            x = keras.layers.Dense(
+                size, dtype=self.policy, name=f"embedding_hidden_{index}"
+            )(x)
+            x = keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=self.policy)(x)
         x = keras.layers.Dense(
             self.preset.embedding_size, dtype=self.policy, name="embedding"
         )(x)
         return keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=self.policy)(x)
 
     def aggregation(self, maps):
-        """The fused maps, finest first."""
+        """The fused maps, finest first; none without skip connections."""
+        if not self.preset.skip_connections:
+            return []
         return AggregationBlock(
             self.preset.aggregation_widths,
             self.preset.aggregation_rounds,
@@ -109,18 +116,20 @@ class FaceGCNGraph:
             shape[0] * shape[1], dtype=self.policy, name="coarsest_vertices"
         )(embedding)
         x = keras.layers.Reshape(shape, dtype=self.policy)(x)
-        for growth, feature_map in zip(
-            preset.decoder_growths, reversed(maps), strict=True
-        ):
+        for index, growth in enumerate(preset.decoder_growths):
             size = self.hierarchy.sizes[level]
             if preset.vertex_embedding:
                 x = VertexEmbedding(
                     dtype=self.policy, name=f"vertex_embedding_{size}"
                 )(x)
-            # Raster order on both sides: pixels are vertices' neighbours.
-            pixels = keras.layers.Reshape(
-                (size, feature_map.shape[-1]), dtype=self.policy
-            )(feature_map)
+            sources = [x]
+            if maps:
+                # In raster order, pixels are neighbours where vertices are.
+                feature_map = maps[-1 - index]
+                pixels = keras.layers.Reshape(
+                    (size, feature_map.shape[-1]), dtype=self.policy
+                )(feature_map)
+                sources.append(pixels)
             x = DenseGCNBlock(
                 growth,
                 self.laplacian(level),
@@ -129,14 +138,14 @@ class FaceGCNGraph:
                 normalize=not self.fused,
                 dtype=self.policy,
                 name=f"dense_gcn_{size}",
-            )([x, pixels])
+            )(sources)
             if level > self._last_level:
                 x = self.upsample(x, level, level - 1, self.policy)
                 level -= 1
         return x
 
     def displacements(self, features, embedding):
-        """Displacements of the finest level's vertices, crop units."""
+        """Displacements of the output level's vertices, crop units."""
         preset = self.preset
         x, level = features, self._last_level
         for index, filters in enumerate(preset.output_filters):
@@ -153,18 +162,28 @@ class FaceGCNGraph:
                 coarse, preset.displacement_level, level, "float32"
             )
             x = keras.layers.Add(dtype="float32")([x, coarse])
-        x = keras.layers.Rescaling(
+        return keras.layers.Rescaling(
             _DISPLACEMENT_GAIN, dtype="float32", name=DISPLACEMENTS
         )(x)
-        return self.upsample(x, level, 0, "float32")
+
+    def vertices(self, template, displacements, camera):
+        """The template under a camera, displaced."""
+        level, upsampling = self.preset.output_level, None
+        if level > 0:
+            last = level if self.fused else 1
+            displacements = self.upsample(displacements, level, last, "float32")
+            upsampling = self._upsampling(last, 0)
+        return displace(template, displacements, camera, upsampling)
 
     def output_convolution(self, x, level, filters, policy, name):
         """A graph convolution on the output level, up-sampling if needed."""
         output_level, upsampling = self.preset.output_level, None
-        if self.fused and level > output_level:
-            upsampling = self._upsampling(level, output_level)
-        else:
-            x = self.upsample(x, level, output_level, policy)
+        if level > output_level:
+            # The convolution takes the cheaper order: where it has fewer
+            # channels than its input, it up-samples those.
+            last = level if self.fused else output_level + 1
+            x = self.upsample(x, level, last, policy)
+            upsampling = self._upsampling(last, output_level)
         return ChebConv(
             filters,
             self.laplacian(output_level),
@@ -233,13 +252,14 @@ class FaceGCNGraph:
         return self._operators[key]
 
 
-def displace(template, displacements, camera):
-    """The template under a camera, displaced."""
+def displace(template, displacements, camera, upsampling=None):
+    """A template under a camera, displaced."""
     inputs = displacements if camera is None else [displacements, camera]
     return TemplateMesh(
         template,
         center=(CROP_CENTER, CROP_CENTER, 0.0),
         radius=CROP_UNITS / 2,
+        upsampling=upsampling,
         dtype="float32",
         name="vertices",
     )(inputs)

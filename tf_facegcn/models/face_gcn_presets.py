@@ -19,10 +19,14 @@ class FaceGCNPreset:
             each stage halves the map.
         encoder_depths: Residual blocks of each stage.
         embedding_size: Length of the vector that the coarsest map becomes.
+        embedding_hidden: Lengths of the dense layers before it.
         aggregation_widths: Channels of each level's aggregated map, finest
             first.
+        skip_connections: Whether the decoder is fed with maps at all;
+            without, it sees the embedding only.
         aggregation_rounds: Rounds of the aggregation block; one less than
-            stages is the paper's whole triangle, 0 is none.
+            stages is the paper's whole triangle, 0 feeds the decoder with the
+            encoder's maps.
         aggregation_convolutions: 3 x 3 convolutions of a node.
         aggregation_upsampling: Whether coarser maps are fused into finer ones.
         aggregation_downsampling: Whether finer maps are fused into coarser
@@ -36,6 +40,12 @@ class FaceGCNPreset:
         output_level: Level of the mesh on which these convolutions act,
             0 is the finest; from there the coordinates are up-sampled.
         order: Terms of the Chebyshev polynomials.
+        laplacian: `"combinatorial"` (the paper's) or `"normalized"` (CoMA's);
+            `None` takes the hierarchy's.
+        vertex_order: Vertices of the coarse levels, which the pixels of a map
+            are assigned to in turn: `"raster"`, from left to right and top to
+            bottom on the face, or `"index"`, as in the template; `None` takes
+            the hierarchy's.
         template_transform: Whether an affine camera predicted of the embedding
             moves the template, to which the decoder adds displacements. Not
             in the paper.
@@ -56,11 +66,15 @@ class FaceGCNPreset:
     decoder_growths: tuple[int, ...]
     output_filters: tuple[int, ...] = ()
     output_level: int = 0
+    embedding_hidden: tuple[int, ...] = ()
+    skip_connections: bool = True
     aggregation_convolutions: int = 3
     aggregation_upsampling: bool = True
     aggregation_downsampling: bool = True
     decoder_convolutions: int = 4
     order: int = 3
+    laplacian: str | None = None
+    vertex_order: str | None = None
     template_transform: bool = False
     vertex_embedding: bool = False
     displacement_level: int | None = None
@@ -113,37 +127,76 @@ class FaceGCNPreset:
         return cls(**arguments)
 
 
-PRESETS = {
-    "lite": FaceGCNPreset(
-        input_size=128,
-        encoder_widths=(16, 32, 64, 96, 128),
-        encoder_depths=(1, 2, 2, 2, 2),
-        embedding_size=256,
-        aggregation_widths=(8, 16, 24, 32, 48),
-        aggregation_rounds=1,
-        aggregation_convolutions=1,
-        vertex_width=64,
-        decoder_growths=(32, 32, 24, 12, 6),
-        decoder_convolutions=2,
-        output_level=2,
-        template_transform=True,
-        vertex_embedding=True,
-        displacement_level=3,
-    ),
-    "tiny": FaceGCNPreset(
-        input_size=32,
-        encoder_widths=(4, 6, 8),
-        encoder_depths=(1, 1, 1),
-        embedding_size=16,
-        aggregation_widths=(4, 4, 4),
-        aggregation_rounds=2,
-        aggregation_convolutions=1,
-        vertex_width=8,
-        decoder_growths=(2, 2, 2),
-        decoder_convolutions=2,
-        output_filters=(4,),
-        template_transform=True,
-        vertex_embedding=True,
-        displacement_level=2,
-    ),
+# The paper's network (Sec. III-E, Fig. 3). It names the sides of the maps, the
+# 128 channels of the coarsest, the embedding and the 128 of the vertices, and
+# the number of blocks and convolutions. The other widths are ours: all-128 maps
+# would take 177 GFLOP, so fine maps are narrow.
+_PAPER = FaceGCNPreset(
+    input_size=256,
+    encoder_widths=(16, 32, 64, 128, 128, 128),
+    encoder_depths=(1, 1, 1, 1, 1, 1),
+    embedding_hidden=(256,),
+    embedding_size=256,
+    aggregation_widths=(8, 16, 32, 64, 128, 128),
+    aggregation_rounds=5,
+    aggregation_convolutions=3,
+    vertex_width=128,
+    decoder_growths=(32, 32, 32, 32, 32, 32),
+    decoder_convolutions=4,
+    output_filters=(16,),
+    order=3,
+)
+# For CPUs and phones, with three parts of its own.
+_LITE = FaceGCNPreset(
+    input_size=128,
+    encoder_widths=(16, 32, 64, 96, 128),
+    encoder_depths=(1, 2, 2, 2, 2),
+    embedding_size=256,
+    aggregation_widths=(8, 16, 24, 32, 48),
+    aggregation_rounds=1,
+    aggregation_convolutions=1,
+    vertex_width=64,
+    decoder_growths=(32, 32, 24, 12, 6),
+    decoder_convolutions=2,
+    output_level=2,
+    template_transform=True,
+    vertex_embedding=True,
+    displacement_level=3,
+)
+# For tests.
+_TINY = FaceGCNPreset(
+    input_size=32,
+    encoder_widths=(4, 6, 8),
+    encoder_depths=(1, 1, 1),
+    embedding_size=16,
+    aggregation_widths=(4, 4, 4),
+    aggregation_rounds=2,
+    aggregation_convolutions=1,
+    vertex_width=8,
+    decoder_growths=(2, 2, 2),
+    decoder_convolutions=2,
+    output_filters=(4,),
+    template_transform=True,
+    vertex_embedding=True,
+    displacement_level=2,
+)
+# What the paper leaves out one at a time (Sec. V-C): the aggregation block,
+# so that the decoder sees the embedding only; its nested nodes, so that the
+# decoder sees the encoder's maps, as in a U-net; each of its two ways.
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    "no_aggregation": {"skip_connections": False},
+    "unet": {"aggregation_rounds": 0},
+    "no_upsampling": {"aggregation_upsampling": False},
+    "no_downsampling": {"aggregation_downsampling": False},
+}
+
+PRESETS: Mapping[str, FaceGCNPreset] = {
+    "paper": _PAPER,
+    "lite": _LITE,
+    "tiny": _TINY,
+    **{
+        f"{size}_{name}": dataclasses.replace(preset, **changes)
+        for size, preset in (("paper", _PAPER), ("lite", _LITE))
+        for name, changes in ABLATIONS.items()
+    },
 }
