@@ -30,6 +30,7 @@ COMMANDS = [
     ["hierarchy"],
     ["bench", "hierarchy"],
     ["bench", "graph"],
+    ["bench", "model"],
 ]
 
 
@@ -279,6 +280,7 @@ def test_one_bad_photo_does_not_stop_the_others(run):
         ["hierarchy"],
         ["bench", "hierarchy"],
         ["bench", "graph"],
+        ["bench", "model"],
         ["sing"],
     ],
 )
@@ -439,6 +441,24 @@ def test_bench_graph_writes_figures(option, num_cases, run, monkeypatch):
     assert "a line" in result.stdout
     figures = json.loads(Path("results/figures.json").read_bytes())
     assert figures == {"levels": 7, "grid": num_cases}
+
+
+@pytest.mark.parametrize(
+    ("option", "num_groups"), [([], 4), (["--no-grid"], 0)]
+)
+def test_bench_model_writes_figures(option, num_groups, run, monkeypatch):
+    from tf_facegcn.benchmarks import model
+
+    def benchmark(headline, ratios, grid, report):
+        report("a line")
+        return {"headline": len(headline), "groups": len(grid)}
+
+    monkeypatch.setattr(model, "benchmark_model", benchmark)
+    result = run("bench", "model", "--json", "results/figures.json", *option)
+    assert result.exit_code == 0, result.output
+    assert "a line" in result.stdout
+    figures = json.loads(Path("results/figures.json").read_bytes())
+    assert figures == {"headline": len(model.HEADLINE), "groups": num_groups}
 
 
 def test_cv2_reads_the_depth_map_that_the_command_writes(run):

@@ -58,6 +58,33 @@ def bench_graph(
         _write(json_file, figures)
 
 
+@bench_app.command(
+    "model", epilog="Example: facegcn bench model --json output/model.json"
+)
+def bench_model(
+    json_file: JsonFile,
+    grid: Annotated[
+        bool,
+        typer.Option(help="Also time every preset at batch 1 and 8 (long)."),
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Measure whole networks, beside PRNet's and CoMA's formulation."""
+    with failures_on_one_line(debug=debug):
+        from tf_facegcn.benchmarks.model import (
+            HEADLINE,
+            RATIOS,
+            benchmark_model,
+            grid_cases,
+        )
+        from tf_facegcn.models.face_gcn_presets import PRESETS
+
+        networks = [name for name in PRESETS if name != "tiny"]
+        groups = grid_cases(networks) if grid else []
+        figures = benchmark_model(HEADLINE, RATIOS, groups, report=typer.echo)
+        _write(json_file, figures)
+
+
 def _write(path: Path, figures: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=2) + "\n")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from training.data.augmentation import Augmentation
 
+LOSSES = ("exponential_wing", "wing", "l1", "l2", "smooth_l1")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -37,8 +38,10 @@ class TrainingConfig:
             weights that is validated and kept; 0 keeps the weights as they
             are.
         precision: Keras dtype policy of the network.
-        loss_width: `W` of the exponential wing loss, crop units (paper: 5).
-        loss_curvature: `epsilon` of it (paper: 4).
+        loss: Loss of a coordinate's error: `"exponential_wing"` (paper,
+            Eq. 3) or, to compare, `"wing"`, `"l1"`, `"l2"`, `"smooth_l1"`.
+        loss_width: `W` of the two wing losses, crop units (paper: 5).
+        loss_curvature: `epsilon` of them (paper: 4).
         landmark_weight: Weight of all 68 landmarks together in the loss; all
             vertices together weigh 1.
         face_weight: Weight of a vertex of the face over one of neck, ears and
@@ -65,6 +68,7 @@ class TrainingConfig:
     clip_norm: float = 10.0
     average_momentum: float = 0.998
     precision: str = "float32"
+    loss: str = "exponential_wing"
     loss_width: float = 5.0
     loss_curvature: float = 4.0
     landmark_weight: float = 1.0
@@ -83,11 +87,13 @@ class TrainingConfig:
                     f"{name} must be positive. Received: {name}="
                     f"{getattr(self, name)}"
                 )
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                f"precision must be one of {', '.join(PRECISIONS)}. "
-                f"Received: precision={self.precision!r}"
-            )
+        for name, known in (("precision", PRECISIONS), ("loss", LOSSES)):
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}. "
+                    f"Received: {name}={value!r}"
+                )
 
     def to_json(self) -> str:
         """Returns the configuration as indented JSON."""

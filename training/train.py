@@ -20,6 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.losses.exponential_wing import ExponentialWing
+from tf_facegcn.losses.mesh_loss import MeshLoss
+from tf_facegcn.losses.norm_loss import NormLoss
+from tf_facegcn.losses.wing import Wing
 from tf_facegcn.metrics.normalized_mean_error import NormalizedMeanError
 from tf_facegcn.models.face_gcn import FaceGCN
 from training.checkpoint import Checkpoint
@@ -215,6 +218,24 @@ def vertex_weights(
     return (weights * len(weights) / weights.sum()).astype(np.float32)
 
 
+def make_loss(
+    config: TrainingConfig, weights: NDArray[np.floating] | None = None
+) -> MeshLoss:
+    """Makes the loss that a configuration names.
+
+    Args:
+        config: The configuration.
+        weights: `(V,)` weights of the vertices, or `None`.
+
+    Returns:
+        A Keras loss of meshes in 1/256ths of the crop.
+    """
+    if config.loss in ("exponential_wing", "wing"):
+        kind = ExponentialWing if config.loss == "exponential_wing" else Wing
+        return kind(config.loss_width, config.loss_curvature, weights)
+    return NormLoss(config.loss, weights)
+
+
 def _compile(
     model: keras.Model, config: TrainingConfig, vertex_model: VertexModel
 ) -> None:
@@ -236,10 +257,9 @@ def _compile(
     )
     model.compile(
         optimizer,
-        loss=ExponentialWing(
-            width=config.loss_width,
-            curvature=config.loss_curvature,
-            vertex_weights=vertex_weights(
+        loss=make_loss(
+            config,
+            vertex_weights(
                 vertex_model.mean,
                 vertex_model.landmarks,
                 config.landmark_weight,

@@ -352,3 +352,50 @@ def test_levels_of_the_papers_size(tmp_path):
 @given(closed_meshes())
 def test_many_closed_meshes(mesh):
     check_hierarchy(MeshHierarchy.build(mesh, level_sizes=(11, 8, 4)))
+
+
+def test_changes_the_laplacian_as_if_built_with_it(icosphere):
+    sizes = (256, 64, 16)
+    built = MeshHierarchy.build(icosphere, sizes, laplacian="normalized")
+    changed = MeshHierarchy.build(icosphere, sizes).with_laplacian("normalized")
+    assert changed.fingerprint == built.fingerprint
+    for level, expected in zip(changed.levels, built.levels, strict=True):
+        np.testing.assert_array_equal(
+            level.laplacian.toarray(), expected.laplacian.toarray()
+        )
+    assert changed.with_laplacian("normalized") is changed
+
+
+@pytest.mark.parametrize("order", ["raster", "index"])
+def test_changes_the_vertex_order_as_if_built_with_it(order, icosphere):
+    sizes = (256, 64, 16)
+    other = {"raster": "index", "index": "raster"}[order]
+    built = MeshHierarchy.build(icosphere, sizes, vertex_order=order)
+    changed = MeshHierarchy.build(icosphere, sizes, vertex_order=other)
+    changed = changed.with_vertex_order(order)
+    assert changed.fingerprint == built.fingerprint
+    for level, expected in zip(changed.levels, built.levels, strict=True):
+        np.testing.assert_array_equal(
+            level.mesh.vertices, expected.mesh.vertices
+        )
+        np.testing.assert_array_equal(
+            level.laplacian.toarray(), expected.laplacian.toarray()
+        )
+    for level, expected in zip(
+        changed.levels[1:], built.levels[1:], strict=True
+    ):
+        np.testing.assert_array_equal(
+            level.downsampling.toarray(), expected.downsampling.toarray()
+        )
+        np.testing.assert_allclose(
+            level.upsampling.toarray(), expected.upsampling.toarray(), atol=1e-6
+        )
+    assert changed.with_vertex_order(order) is changed
+
+
+def test_rejects_an_unknown_order_or_laplacian(icosphere):
+    hierarchy = MeshHierarchy.build(icosphere, (16,))
+    with pytest.raises(ValueError, match="vertex_order='spiral'"):
+        hierarchy.with_vertex_order("spiral")
+    with pytest.raises(ValueError, match="round"):
+        hierarchy.with_laplacian("round")

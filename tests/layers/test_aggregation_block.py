@@ -81,7 +81,10 @@ def test_upsamples_bilinearly():
 
 def test_only_inputs_of_another_width_pass_a_convolution():
     block = AggregationBlock((2, 3), 0)
-    inputs = [np.ones((1, 4, 4, 2), "float32"), np.ones((1, 2, 2, 5), "float32")]
+    inputs = [
+        np.ones((1, 4, 4, 2), "float32"),
+        np.ones((1, 2, 2, 5), "float32"),
+    ]
     outputs = block(inputs)
     assert list(block.entries) == ["1"]
     np.testing.assert_array_equal(outputs[0], inputs[0])

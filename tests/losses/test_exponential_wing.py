@@ -46,6 +46,36 @@ def test_a_million_away_the_slope_is_one():
     assert _loss_and_slope(1e6) == pytest.approx((1e6 + 7.4517, 1.0))
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_million_away_of_half_precision_predictions(sign):
+    # Beyond float16's largest number, 65,504.
+    y_pred = tf.fill((1, 2, 3), tf.constant(6e4 * sign, "float16"))
+    y_true = tf.fill((1, 2, 3), -1e6 * sign)
+    with tf.GradientTape() as tape:
+        tape.watch(y_pred)
+        loss = ExponentialWing()(y_true, y_pred)
+    assert float(loss) == pytest.approx(1.06e6, rel=1e-3)
+    slopes = np.array(tape.gradient(loss, y_pred), "float32")
+    np.testing.assert_allclose(slopes, sign / 6, rtol=1e-3)
+
+
+def test_slope_at_zero_is_none_and_beside_it_the_smallest():
+    assert _loss_and_slope(0.0) == (0.0, 0.0)
+    assert _loss_and_slope(1e-6)[1] == pytest.approx(5 / 4, rel=1e-5)
+    assert _loss_and_slope(-1e-6)[1] == pytest.approx(-5 / 4, rel=1e-5)
+
+
+def test_slope_drops_to_one_at_the_width():
+    steepest = 5 / 4 * math.exp(5 / 4)
+    assert steepest == pytest.approx(4.363, abs=1e-3)
+    below, above = np.nextafter(np.float32(5), np.float32([0, 9]))
+    assert _loss_and_slope(below)[1] == pytest.approx(steepest, rel=1e-5)
+    assert _loss_and_slope(5.0)[1] == pytest.approx(1.0, rel=1e-6)
+    assert _loss_and_slope(above)[1] == pytest.approx(1.0, rel=1e-6)
+    assert _loss_and_slope(-below)[1] == pytest.approx(-steepest, rel=1e-5)
+    assert _loss_and_slope(-5.0)[1] == pytest.approx(-1.0, rel=1e-6)
+
+
 def test_width_and_curvature_are_arguments():
     # W = 2, epsilon = 1: 2 (e - 1) at 1, and beyond 2 linear.
     assert _loss_and_slope(1.0, width=2.0, curvature=1.0)[0] == pytest.approx(

@@ -1,8 +1,6 @@
-import os
-from pathlib import Path
-
 import pytest
 
+from tests.real_data import find_real_data
 from tests.training.miniature import make_miniature_model, write_crops
 from training.data.aflw_crops import AflwCrops
 
@@ -29,9 +27,8 @@ def miniature_crops(miniature_folder):
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of licensed photos, which only some machines have."""
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("FACEGCN_DATA_DIR", beside))
-    if not (folder / "AFLW2000").is_dir():
+    folder = find_real_data()
+    if folder is None:
         pytest.skip(
             "needs the licensed photos of AFLW and AFLW2000-3D; name their "
             "folder in FACEGCN_DATA_DIR"

@@ -5,6 +5,7 @@ Ranjan et al., "Generating 3D Faces using Convolutional Mesh Autoencoders",
 products and stacked, and one dense product mixes them.
 """
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
@@ -20,6 +21,8 @@ class CoMAChebConv(ChebConv):
 
     def call(self, inputs):
         """Evaluates the layer; shapes as those of `ChebConv`."""
+        if self.upsampling is not None:
+            inputs = self.upsampling(inputs)
         _, vertices, channels = inputs.shape
         matrix = self.operator.matrix.tocoo()
         laplacian = tf.SparseTensor(
@@ -61,7 +64,9 @@ class CoMADenseGCNBlock(DenseGCNBlock):
 
     def call(self, inputs, training=None):
         """Evaluates the block; shapes as those of `DenseGCNBlock`."""
-        x = ops.concatenate(inputs, axis=-1)
+        x = inputs
+        if isinstance(inputs, list | tuple):
+            x = ops.concatenate(inputs, axis=-1)
         grown = []
         for convolution, normalization in zip(
             self.convolutions, self.normalizations, strict=True
@@ -70,3 +75,29 @@ class CoMADenseGCNBlock(DenseGCNBlock):
             grown.append(ops.leaky_relu(outputs, _LEAKY_SLOPE))
             x = ops.concatenate([x, grown[-1]], axis=-1)
         return ops.concatenate(grown, axis=-1)
+
+
+def in_coma_formulation(model):
+    """Makes a network of the same layers and weights on CoMA's formulation.
+
+    Args:
+        model: A `FaceGCN` with the lowering `"sparse"`, which CoMA's
+            up-sampling has too.
+
+    Returns:
+        A Keras model.
+    """
+    formulations = {ChebConv: CoMAChebConv, DenseGCNBlock: CoMADenseGCNBlock}
+
+    def clone(layer):
+        kind = formulations.get(type(layer), type(layer))
+        return kind.from_config(layer.get_config())
+
+    network = keras.models.clone_model(
+        keras.Model(model.input, model.output), clone_function=clone
+    )
+    # By name, as the layers of a block are in another order.
+    weights = {variable.path: variable for variable in model.weights}
+    for variable in network.weights:
+        variable.assign(weights[variable.path])
+    return network

@@ -164,7 +164,10 @@ class ChebConv(keras.layers.Layer):
         """`sum_k T_k(L) Q (x W_k)`, with `Q` the up-sampling if any."""
         # The terms side by side, (channels, order * filters).
         # Not a transposition, which takes TensorFlow longer.
-        kernel = ops.concatenate(list(ops.unstack(self.kernel)), axis=-1)
+        kernel = ops.convert_to_tensor(self.kernel)
+        kernel = ops.concatenate(
+            [kernel[term] for term in range(self.order)], axis=-1
+        )
         mixed = _mix(inputs, kernel)
         if upsampling is not None:
             mixed = upsampling(mixed)

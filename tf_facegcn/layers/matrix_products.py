@@ -124,11 +124,16 @@ def _on_columns(multiply, matrix):
         x = tf.cast(inputs, _accumulator(inputs))
         x = tf.reshape(tf.transpose(x, (1, 0, 2)), (num_columns, -1))
         coordinates, values = arrays[0], tf.cast(arrays[1], x.dtype)
-        x = tf.cond(
-            tf.shape(x)[1] <= most,
-            lambda: multiply(coordinates, values, x),
-            lambda: multiply_in_parts(coordinates, values, x),
-        )
+        if x.shape[1] is None:
+            x = tf.cond(
+                tf.shape(x)[1] <= most,
+                lambda: multiply(coordinates, values, x),
+                lambda: multiply_in_parts(coordinates, values, x),
+            )
+        elif x.shape[1] <= most:
+            x = multiply(coordinates, values, x)
+        else:
+            x = multiply_in_parts(coordinates, values, x)
         x = tf.reshape(x, (num_rows, -1, channels))
         return tf.cast(tf.transpose(x, (1, 0, 2)), inputs.dtype)
 

@@ -43,3 +43,7 @@ class VertexEmbedding(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def get_config(self):
+        # Keras' own needs a dtype that is a string, unless it is overridden.
+        return super().get_config()

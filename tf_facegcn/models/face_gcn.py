@@ -1,6 +1,7 @@
 """FaceGCN: from a photo of a face to its mesh."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import keras
@@ -162,6 +163,19 @@ class FaceGCN(PhotoModel):
             **{**dataclasses.asdict(PRESETS[preset]), **kwargs},
         )
 
+    @functools.cached_property
+    def encoder(self):
+        """The encoder alone, with this model's weights.
+
+        A Keras model of photos that returns the maps of all stages, finest
+        first; the last one is the paper's 4 x 4 x 128.
+        """
+        maps = [
+            self.get_layer(f"encoder_{stage}_{depth - 1}").output
+            for stage, depth in enumerate(self.preset.encoder_depths)
+        ]
+        return PhotoModel(inputs=self.input, outputs=maps, name="encoder")
+
     def at_vertices(self, indices):
         """Makes a model of the same weights that predicts some vertices only.
 
@@ -190,7 +204,7 @@ class FaceGCN(PhotoModel):
             camera,
             operator,
         )
-        return PhotoModel(inputs=self.inputs, outputs=vertices)
+        return PhotoModel(inputs=self.input, outputs=vertices)
 
     def fuse(self):
         """Makes a model for inference that does the same in fewer operations.
