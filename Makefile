@@ -23,6 +23,7 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/facegcn bench hierarchy --json output/bench/hierarchy.json
 	$(BIN)/facegcn bench graph --json output/bench/graph.json
+	$(BIN)/facegcn bench model --json output/bench/model.json
 
 clean:
 	rm -rf $(VENV) output build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

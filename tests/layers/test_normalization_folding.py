@@ -5,7 +5,10 @@ import pytest
 from tf_facegcn.layers.aggregation_block import AggregationBlock
 from tf_facegcn.layers.dense_gcn_block import DenseGCNBlock
 from tf_facegcn.layers.mesh_operator import MeshOperator
-from tf_facegcn.layers.normalization_folding import assign_folded
+from tf_facegcn.layers.normalization_folding import (
+    assign_folded,
+    folds_cheaply,
+)
 from tf_facegcn.layers.residual_block import ResidualBlock
 
 
@@ -94,3 +97,34 @@ def _check_folding(make_layer, inputs, tolerance=1e-5):
             np.testing.assert_allclose(
                 ours, theirs, atol=tolerance * np.abs(theirs).max()
             )
+
+
+@pytest.mark.parametrize("kind", ["residual", "dense_gcn"])
+def test_scaling_kernels_and_scaling_outputs_are_equal(
+    kind, grid_laplacian, monkeypatch
+):
+    generator = np.random.default_rng(1)
+    if kind == "residual":
+        layer, shape = ResidualBlock(4, 2), (2, 8, 8, 3)
+    else:
+        layer = DenseGCNBlock(4, MeshOperator(grid_laplacian))
+        shape = (2, 80, 3)
+    inputs = generator.normal(size=shape).astype("float32")
+    layer(inputs)
+    _shake(layer)
+    outputs = []
+    for cheaply in (True, False):
+        monkeypatch.setattr(
+            f"tf_facegcn.layers.{kind}_block.folds_cheaply",
+            lambda kernel, shape, cheaply=cheaply: cheaply,
+        )
+        outputs.append(np.array(layer(inputs, training=False)))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-4, atol=1e-4)
+    # Training normalises by the batch, however cheap scaling kernels is.
+    assert np.abs(layer(inputs, training=True) - outputs[0]).max() > 0.1
+
+
+def test_small_kernels_fold_cheaply():
+    kernel = np.zeros((3, 3, 2, 4))
+    assert folds_cheaply(kernel, (None, 8, 8, 4))
+    assert not folds_cheaply(kernel, (None, 4, 4, 4))

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import keras
 import numpy as np
@@ -9,7 +10,12 @@ from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.models.face_gcn import FaceGCN
 from training import train as train_module
 from training.config import get_config
-from training.train import supervised_vertices, train, vertex_weights
+from training.train import (
+    make_loss,
+    supervised_vertices,
+    train,
+    vertex_weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +195,33 @@ def test_supervised_vertices_begin_with_the_landmarks(
     level = hierarchy.levels[1].kept[hierarchy.levels[2].kept]
     assert set(level) | set(miniature_model.landmarks) == set(vertices)
     assert len(supervised_vertices(model, 0)) == 642
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # 4 units off in each coordinate.
+        ("exponential_wing", 5 * (math.e - 1)),
+        ("wing", 10 * math.log(3)),
+        ("l1", 4.0),
+        ("l2", 16.0),
+        ("smooth_l1", 3.5),
+    ],
+)
+def test_a_configuration_names_its_loss(name, expected):
+    config = dataclasses.replace(get_config("smoke"), loss=name)
+    if name == "wing":
+        config = dataclasses.replace(
+            config, loss_width=10.0, loss_curvature=2.0
+        )
+    vertices = np.zeros((1, 2, 3), "float32")
+    loss = make_loss(config, np.array([2.0, 0.0]))
+    assert loss.name == name
+    assert float(loss(vertices, vertices + 4.0)) == pytest.approx(
+        expected, rel=1e-5
+    )
+
+
+def test_rejects_an_unknown_loss():
+    with pytest.raises(ValueError, match="loss='l3'"):
+        dataclasses.replace(get_config("smoke"), loss="l3")

@@ -117,6 +117,20 @@ class ChebConv(keras.layers.Layer):
             )
 
     def call(self, inputs):
+        outputs = self.convolve(inputs, self.kernel)
+        return outputs if self.bias is None else outputs + self.bias
+
+    def convolve(self, inputs, kernel):
+        """Computes the layer's sum with a kernel that need not be its own.
+
+        Args:
+            inputs: As of the layer.
+            kernel: `(order, channels, filters)` tensor.
+
+        Returns:
+            `(batch, V, filters)`, without the bias.
+        """
+        kernel = ops.convert_to_tensor(kernel)
         inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         channels = sum(x.shape[-1] for x in inputs)
         degree = self.operator.matrix.nnz / self.operator.shape[0]
@@ -127,10 +141,8 @@ class ChebConv(keras.layers.Layer):
         ):
             inputs, upsampling = [upsampling(x) for x in inputs], None
         if mixing:
-            outputs = self._mix_first(inputs, upsampling)
-        else:
-            outputs = self._propagate_first(inputs)
-        return outputs if self.bias is None else outputs + self.bias
+            return self._mix_first(inputs, kernel, upsampling)
+        return self._propagate_first(inputs, kernel)
 
     def compute_output_shape(self, input_shape):
         batch = _shape_list(input_shape)[0][0]
@@ -160,11 +172,10 @@ class ChebConv(keras.layers.Layer):
                 )
         return cls(**config)
 
-    def _mix_first(self, inputs, upsampling=None):
+    def _mix_first(self, inputs, kernel, upsampling=None):
         """`sum_k T_k(L) Q (x W_k)`, with `Q` the up-sampling if any."""
         # The terms side by side, (channels, order * filters).
         # Not a transposition, which takes TensorFlow longer.
-        kernel = ops.convert_to_tensor(self.kernel)
         kernel = ops.concatenate(
             [kernel[term] for term in range(self.order)], axis=-1
         )
@@ -173,14 +184,13 @@ class ChebConv(keras.layers.Layer):
             mixed = upsampling(mixed)
         return clenshaw(self.operator, mixed, self.order)
 
-    def _propagate_first(self, inputs):
+    def _propagate_first(self, inputs, kernel):
         """`sum_k (T_k(L) x) W_k`."""
         outputs, start = None, 0
         for x in inputs:
             stop = start + x.shape[-1]
-            kernel = self.kernel[:, start:stop]
-            kernel = ops.reshape(kernel, (-1, self.filters))
-            mixed = _mix([propagate(self.operator, x, self.order)], kernel)
+            rows = ops.reshape(kernel[:, start:stop], (-1, self.filters))
+            mixed = _mix([propagate(self.operator, x, self.order)], rows)
             outputs = mixed if outputs is None else outputs + mixed
             start = stop
         return outputs

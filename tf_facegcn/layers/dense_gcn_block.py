@@ -4,7 +4,11 @@ import keras
 
 from tf_facegcn.layers.cheb_conv import ChebConv
 from tf_facegcn.layers.mesh_operator import MeshOperator
-from tf_facegcn.layers.normalization_folding import assign_folded
+from tf_facegcn.layers.normalization_folding import (
+    assign_folded,
+    fold,
+    folds_cheaply,
+)
 
 # Not given in the paper.
 _LEAKY_SLOPE = 0.1
@@ -95,13 +99,27 @@ class DenseGCNBlock(keras.layers.Layer):
     def call(self, inputs, training=None):
         sources = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         num_inputs = len(sources)
-        for index, convolution in enumerate(self.convolutions):
-            x = convolution(sources)
-            if self.normalize:
-                x = self.normalizations[index](x, training=training)
+        for index in range(self.num_convolutions):
+            x = self._convolve(index, sources, training)
             sources.append(keras.ops.leaky_relu(x, _LEAKY_SLOPE))
         grown = sources[num_inputs:]
         return grown[0] if len(grown) == 1 else keras.ops.concatenate(grown, -1)
+
+    def _convolve(self, index, sources, training):
+        """One convolution and its normalisation."""
+        convolution = self.convolutions[index]
+        if not self.normalize:
+            return convolution(sources)
+        normalization = self.normalizations[index]
+        shape = (*sources[0].shape[:-1], self.growth)
+        if (
+            training
+            or self.compute_dtype != "float32"
+            or not folds_cheaply(convolution.kernel, shape)
+        ):
+            return normalization(convolution(sources), training=training)
+        kernel, bias = fold(convolution.kernel, normalization)
+        return convolution.convolve(sources, kernel) + bias
 
     def compute_output_shape(self, input_shape):
         shape = input_shape

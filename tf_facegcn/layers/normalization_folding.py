@@ -1,13 +1,30 @@
 """Batch normalisation folded into the linear map before it, for inference."""
 
+import math
+
 from keras import ops
+
+
+def fold(kernel, normalization):
+    """Folds a batch normalisation into the convolution before it.
+
+    At inference, `gamma (W x - mean) / deviation + beta` is a convolution
+    with kernel `gamma / deviation W` and a bias.
+
+    Args:
+        kernel: Kernel of a convolution without a bias, filters last.
+        normalization: Built `BatchNormalization` of its outputs.
+
+    Returns:
+        The kernel and the bias of a convolution that does both.
+    """
+    deviation = ops.sqrt(normalization.moving_variance + normalization.epsilon)
+    scale = normalization.gamma / deviation
+    return kernel * scale, normalization.beta - normalization.moving_mean * scale
 
 
 def assign_folded(target, source, normalization):
     """Gives a convolution the weights of another and its normalisation.
-
-    At inference, `gamma (W x - mean) / deviation + beta` is a convolution
-    with kernel `gamma / deviation W` and a bias.
 
     Args:
         target: Built convolution with a bias, `Conv2D` or `ChebConv`; its
@@ -15,7 +32,19 @@ def assign_folded(target, source, normalization):
         source: Built convolution of the same shape without a bias.
         normalization: Built `BatchNormalization` of its outputs.
     """
-    deviation = ops.sqrt(normalization.moving_variance + normalization.epsilon)
-    scale = normalization.gamma / deviation
-    target.kernel.assign(source.kernel * scale)
-    target.bias.assign(normalization.beta - normalization.moving_mean * scale)
+    kernel, bias = fold(source.kernel, normalization)
+    target.kernel.assign(kernel)
+    target.bias.assign(bias)
+
+
+def folds_cheaply(kernel, outputs_shape):
+    """Whether scaling the kernel is less work than scaling the outputs.
+
+    Args:
+        kernel: Kernel of the convolution.
+        outputs_shape: Tuple, the batch first, of the convolution's outputs.
+
+    Returns:
+        Boolean, for a single example.
+    """
+    return math.prod(kernel.shape) < math.prod(outputs_shape[1:])

@@ -1,8 +1,13 @@
 """ResidualBlock: 3 x 3 convolutions with a shortcut."""
 
 import keras
+from keras import ops
 
-from tf_facegcn.layers.normalization_folding import assign_folded
+from tf_facegcn.layers.normalization_folding import (
+    assign_folded,
+    fold,
+    folds_cheaply,
+)
 
 # Not given in the paper.
 _LEAKY_SLOPE = 0.1
@@ -74,21 +79,36 @@ class ResidualBlock(keras.layers.Layer):
         shortcut = inputs
         if self.shortcut is not None:
             if self.strides > 1:
-                shortcut = keras.ops.average_pool(
+                shortcut = ops.average_pool(
                     shortcut, self.strides, self.strides, padding="same"
                 )
             shortcut = self.shortcut(shortcut)
         x = inputs
         for index in range(self.num_convolutions):
-            x = self.convolutions[index](x)
-            if self.normalize:
-                x = self.normalizations[index](x, training=training)
+            x = self._convolve(index, x, training)
             if index < self.num_convolutions - 1:
-                x = keras.ops.leaky_relu(x, _LEAKY_SLOPE)
+                x = ops.leaky_relu(x, _LEAKY_SLOPE)
         # Leaky ReLU written out: TensorFlow 2.21 on CPUs merges a convolution
         # with bias, a sum and a leaky ReLU to one with another slope.
         x = x + shortcut
-        return keras.ops.maximum(x, _LEAKY_SLOPE * x)
+        return ops.maximum(x, _LEAKY_SLOPE * x)
+
+    def _convolve(self, index, x, training):
+        """One convolution and its normalisation."""
+        convolution = self.convolutions[index]
+        if not self.normalize:
+            return convolution(x)
+        normalization = self.normalizations[index]
+        shape = convolution.compute_output_shape(x.shape)
+        if (
+            training
+            or self.compute_dtype != "float32"
+            or not folds_cheaply(convolution.kernel, shape)
+        ):
+            return normalization(convolution(x), training=training)
+        kernel, bias = fold(convolution.kernel, normalization)
+        x = ops.conv(x, kernel, convolution.strides, padding="same")
+        return x + bias
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape
