@@ -20,7 +20,8 @@ def fold(kernel, normalization):
     """
     deviation = ops.sqrt(normalization.moving_variance + normalization.epsilon)
     scale = normalization.gamma / deviation
-    return kernel * scale, normalization.beta - normalization.moving_mean * scale
+    bias = normalization.beta - normalization.moving_mean * scale
+    return kernel * scale, bias
 
 
 def assign_folded(target, source, normalization):
