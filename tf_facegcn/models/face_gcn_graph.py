@@ -150,11 +150,19 @@ class FaceGCNGraph:
         x, level = features, self._last_level
         for index, filters in enumerate(preset.output_filters):
             x = self.output_convolution(
-                x, level, filters, self.policy, f"output_{index}"
+                x, level, filters, self.policy, name=f"output_{index}"
             )
             x = keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=self.policy)(x)
             level = preset.output_level
-        x = self.output_convolution(x, level, 3, "float32", "displacements")
+        # Training starts at the template.
+        x = self.output_convolution(
+            x,
+            level,
+            3,
+            "float32",
+            name="displacements",
+            kernel_initializer="zeros",
+        )
         level = preset.output_level
         if preset.displacement_level is not None:
             coarse = self.coarse_displacements(embedding)
@@ -175,7 +183,7 @@ class FaceGCNGraph:
             upsampling = self._upsampling(last, 0)
         return displace(template, displacements, camera, upsampling)
 
-    def output_convolution(self, x, level, filters, policy, name):
+    def output_convolution(self, x, level, filters, policy, **kwargs):
         """A graph convolution on the output level, up-sampling if needed."""
         output_level, upsampling = self.preset.output_level, None
         if level > output_level:
@@ -189,10 +197,8 @@ class FaceGCNGraph:
             self.laplacian(output_level),
             order=self.preset.order,
             upsampling=upsampling,
-            # Training starts at the template.
-            kernel_initializer="zeros" if filters == 3 else "glorot_uniform",
             dtype=policy,
-            name=name,
+            **kwargs,
         )(x)
 
     def coarse_displacements(self, embedding):
