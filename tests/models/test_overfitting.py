@@ -25,7 +25,7 @@ _NARROW = {
 @pytest.mark.parametrize(
     ("preset", "fields", "learning_rate", "steps"),
     [
-        ("paper", _NARROW, 5e-3, 320),
+        ("paper", _NARROW, 5e-3, 520),
         ("lite", {}, 1e-3, 200),
         *((f"lite_{name}", {}, 1e-3, 200) for name in ABLATIONS),
     ],
