@@ -53,7 +53,8 @@ def test_a_million_away_of_half_precision_predictions(sign):
     y_true = tf.fill((1, 2, 3), -1e6 * sign)
     with tf.GradientTape() as tape:
         tape.watch(y_pred)
-        loss = ExponentialWing()(y_true, y_pred)
+        losses = exponential_wing(y_true, y_pred)
+        loss = tf.reduce_mean(losses)
     assert float(loss) == pytest.approx(1.06e6, rel=1e-3)
     slopes = np.array(tape.gradient(loss, y_pred), "float32")
     np.testing.assert_allclose(slopes, sign / 6, rtol=1e-3)

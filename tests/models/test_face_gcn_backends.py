@@ -166,6 +166,11 @@ def test_the_encoder_is_a_model_with_the_same_weights(tiny_hierarchy):
         (2, 8, 8, 6),
         (2, 4, 4, 8),
     ]
+    for stage, block in enumerate(("0_0", "1_1", "2_0")):
+        last = model.get_layer(f"encoder_{block}").output
+        np.testing.assert_array_equal(
+            keras.Model(model.input, last)(_photos()), maps[stage]
+        )
     coarsest = keras.Model(model.encoder.inputs, model.encoder.outputs[-1])
     np.testing.assert_array_equal(coarsest([_photos()]), maps[-1])
     own = {id(variable) for variable in model.weights}
