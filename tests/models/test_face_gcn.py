@@ -267,6 +267,13 @@ def test_without_our_additions_it_is_the_papers_network(tiny_hierarchy):
     )
     names = [layer.name for layer in model.layers]
     assert not [n for n in names if "embedding_" in n or n == "camera"]
+    _shake(model)
+    indices = [641, 3, 77]
+    np.testing.assert_allclose(
+        _predict(model.at_vertices(indices), _photos()),
+        _predict(model, _photos())[:, indices],
+        atol=1e-3,
+    )
 
 
 @pytest.mark.slow
