@@ -115,7 +115,7 @@ def test_scaling_kernels_and_scaling_outputs_are_equal(
     outputs = []
     for cheaply in (False, True):
         monkeypatch.setattr(
-            f"tf_facegcn.layers.{kind}_block.folds_cheaply",
+            "tf_facegcn.layers.normalization_folding.folds_cheaply",
             lambda kernel, shape, cheaply=cheaply: cheaply,
         )
         outputs.append(np.array(layer(inputs, training=False)))

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 
@@ -6,18 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.losses.slopes import loss_and_slope
 from tf_facegcn.losses.exponential_wing import (
     ExponentialWing,
     exponential_wing,
 )
 
-
-def _loss_and_slope(error, dtype="float32", **options):
-    y_pred = tf.cast(tf.fill((1, 1, 3), float(error)), dtype)
-    with tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        loss = exponential_wing(tf.zeros_like(y_pred), y_pred, **options)
-    return float(loss[0, 0]), float(tf.reduce_sum(tape.gradient(loss, y_pred)))
+_loss_and_slope = functools.partial(loss_and_slope, exponential_wing)
 
 
 def test_is_the_formula_of_the_paper_inside():

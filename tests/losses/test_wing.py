@@ -1,17 +1,12 @@
+import functools
 import math
 
 import pytest
-import tensorflow as tf
 
+from tests.losses.slopes import loss_and_slope
 from tf_facegcn.losses.wing import Wing, wing
 
-
-def _loss_and_slope(error, **options):
-    y_pred = tf.fill((1, 1, 3), float(error))
-    with tf.GradientTape() as tape:
-        tape.watch(y_pred)
-        loss = wing(tf.zeros_like(y_pred), y_pred, **options)
-    return float(loss[0, 0]), float(tf.reduce_sum(tape.gradient(loss, y_pred)))
+_loss_and_slope = functools.partial(loss_and_slope, wing)
 
 
 def test_is_the_formula_inside():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.geometry.meshes import make_icosphere
+from tests.models.shake import shake
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.triangle_mesh import TriangleMesh
 from tf_facegcn.losses.exponential_wing import ExponentialWing
@@ -36,7 +37,7 @@ def tiny(tiny_hierarchy):
 def shaken(tiny_hierarchy):
     """A tiny network whose weights are not the initial ones."""
     model = _tiny(tiny_hierarchy)
-    _shake(model)
+    shake(model)
     return model
 
 
@@ -44,18 +45,6 @@ def _tiny(hierarchy, **kwargs):
     # Nothing to compile: quick in a few steps.
     arguments = {"lowering": "gather", **kwargs}
     return FaceGCN.from_preset("tiny", hierarchy, LANDMARKS, **arguments)
-
-
-def _shake(model):
-    generator = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        noise = generator.normal(0.0, 0.1, variable.shape)
-        variable.assign_add(noise.astype("float32"))
-    for variable in model.non_trainable_variables:
-        # The statistics of batch normalisation; variances stay positive.
-        if "moving" in variable.path:
-            noise = generator.uniform(0.0, 0.5, variable.shape)
-            variable.assign_add(noise.astype("float32"))
 
 
 def _predict(model, photos):
@@ -105,7 +94,7 @@ def test_every_lowering_gives_the_same_mesh(lowering, shaken):
 )
 def test_a_fused_model_gives_the_same_mesh(fields, tiny_hierarchy, tmp_path):
     model = _tiny(tiny_hierarchy, **fields)
-    _shake(model)
+    shake(model)
     expected = _predict(model, _photos())
     fused = model.fuse()
     for predict in (fused, fused.predict_on_batch):  # Eager, and as a graph.
@@ -159,7 +148,7 @@ def test_some_vertices_of_an_upsampled_mesh(tiny_hierarchy):
     model = _tiny(
         tiny_hierarchy, output_level=1, output_filters=(), displacement_level=3
     )
-    _shake(model)
+    shake(model)
     indices = [5, 600, 17, 5]
     np.testing.assert_allclose(
         _predict(model.at_vertices(indices), _photos()),
@@ -267,7 +256,7 @@ def test_without_our_additions_it_is_the_papers_network(tiny_hierarchy):
     )
     names = [layer.name for layer in model.layers]
     assert not [n for n in names if "embedding_" in n or n == "camera"]
-    _shake(model)
+    shake(model)
     indices = [641, 3, 77]
     np.testing.assert_allclose(
         _predict(model.at_vertices(indices), _photos()),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.shake import shake
 from tf_facegcn.models.face_gcn import FaceGCN
 
 LANDMARKS = np.arange(0, 640, 10)
@@ -68,15 +69,7 @@ def _shaken(hierarchy, fields, **kwargs):
         LANDMARKS,
         **{"lowering": "gather", **fields, **kwargs},
     )
-    generator = np.random.default_rng(0)
-    for variable in model.trainable_variables:
-        noise = generator.normal(0.0, 0.1, variable.shape)
-        variable.assign_add(noise.astype("float32"))
-    for variable in model.non_trainable_variables:
-        # The statistics of batch normalisation; variances stay positive.
-        if "moving" in variable.path:
-            noise = generator.uniform(0.0, 0.5, variable.shape)
-            variable.assign_add(noise.astype("float32"))
+    shake(model)
     return model
 
 

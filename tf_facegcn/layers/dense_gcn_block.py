@@ -6,8 +6,7 @@ from tf_facegcn.layers.cheb_conv import ChebConv
 from tf_facegcn.layers.mesh_operator import MeshOperator
 from tf_facegcn.layers.normalization_folding import (
     assign_folded,
-    fold,
-    folds_cheaply,
+    convolve_and_normalize,
 )
 
 # Not given in the paper.
@@ -110,16 +109,13 @@ class DenseGCNBlock(keras.layers.Layer):
         convolution = self.convolutions[index]
         if not self.normalize:
             return convolution(sources)
-        normalization = self.normalizations[index]
-        shape = (*sources[0].shape[:-1], self.growth)
-        if (
-            training
-            or self.compute_dtype != "float32"
-            or not folds_cheaply(convolution.kernel, shape)
-        ):
-            return normalization(convolution(sources), training=training)
-        kernel, bias = fold(convolution.kernel, normalization)
-        return convolution.convolve(sources, kernel) + bias
+        return convolve_and_normalize(
+            lambda kernel: convolution.convolve(sources, kernel),
+            convolution.kernel,
+            self.normalizations[index],
+            (*sources[0].shape[:-1], self.growth),
+            training,
+        )
 
     def compute_output_shape(self, input_shape):
         shape = input_shape

@@ -38,6 +38,32 @@ def assign_folded(target, source, normalization):
     target.bias.assign(bias)
 
 
+def convolve_and_normalize(
+    convolve, kernel, normalization, outputs_shape, training
+):
+    """Convolves and normalises, at inference in one step where that pays.
+
+    Args:
+        convolve: Function of a kernel, the convolution without a bias.
+        kernel: Its kernel, filters last.
+        normalization: Built `BatchNormalization` of its outputs.
+        outputs_shape: Tuple, the batch first, of its outputs.
+        training: Boolean or `None`, whether statistics are the batch's.
+
+    Returns:
+        The normalised outputs.
+    """
+    if (
+        training
+        # Folding in half precision would round the statistics.
+        or normalization.compute_dtype != "float32"
+        or not folds_cheaply(kernel, outputs_shape)
+    ):
+        return normalization(convolve(kernel), training=training)
+    kernel, bias = fold(kernel, normalization)
+    return convolve(kernel) + bias
+
+
 def folds_cheaply(kernel, outputs_shape):
     """Whether scaling the kernel is less work than scaling the outputs.
 

@@ -5,8 +5,7 @@ from keras import ops
 
 from tf_facegcn.layers.normalization_folding import (
     assign_folded,
-    fold,
-    folds_cheaply,
+    convolve_and_normalize,
 )
 
 # Not given in the paper.
@@ -98,17 +97,15 @@ class ResidualBlock(keras.layers.Layer):
         convolution = self.convolutions[index]
         if not self.normalize:
             return convolution(x)
-        normalization = self.normalizations[index]
-        shape = convolution.compute_output_shape(x.shape)
-        if (
-            training
-            or self.compute_dtype != "float32"
-            or not folds_cheaply(convolution.kernel, shape)
-        ):
-            return normalization(convolution(x), training=training)
-        kernel, bias = fold(convolution.kernel, normalization)
-        x = ops.conv(x, kernel, convolution.strides, padding="same")
-        return x + bias
+        return convolve_and_normalize(
+            lambda kernel: ops.conv(
+                x, kernel, convolution.strides, padding="same"
+            ),
+            convolution.kernel,
+            self.normalizations[index],
+            convolution.compute_output_shape(x.shape),
+            training,
+        )
 
     def compute_output_shape(self, input_shape):
         batch, height, width, _ = input_shape

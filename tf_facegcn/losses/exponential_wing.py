@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tf_facegcn.losses.mesh_loss import MeshLoss, absolute_errors
+from tf_facegcn.losses.wing_loss import WingLoss, curved_then_linear
 
 
 def exponential_wing(y_true, y_pred, width=5.0, curvature=4.0):
@@ -26,16 +26,17 @@ def exponential_wing(y_true, y_pred, width=5.0, curvature=4.0):
         `(batch, vertices)` losses, the mean over coordinates; float32 at
         least, also of half-precision coordinates.
     """
-    error = absolute_errors(y_true, y_pred)
-    offset = width - width * math.expm1(width / curvature)
-    # The branch that `where` drops must not overflow either: its gradient
-    # would be infinity times zero.
-    near = width * ops.expm1(ops.minimum(error, width) / curvature)
-    return ops.mean(ops.where(error < width, near, error - offset), axis=-1)
+    return curved_then_linear(
+        y_true,
+        y_pred,
+        width,
+        curve=lambda error: width * ops.expm1(error / curvature),
+        value_at_width=width * math.expm1(width / curvature),
+    )
 
 
 @keras.saving.register_keras_serializable(package="tf_facegcn")
-class ExponentialWing(MeshLoss):
+class ExponentialWing(WingLoss):
     """Exponential wing loss over meshes (paper, Eq. 3).
 
     See `exponential_wing` for the formula.
@@ -62,19 +63,7 @@ class ExponentialWing(MeshLoss):
         name="exponential_wing",
         **kwargs,
     ):
-        super().__init__(vertex_weights, name=name, **kwargs)
-        if width < 0 or curvature <= 0:
-            raise ValueError(
-                "width must not be negative and curvature must be positive. "
-                f"Received: width={width}, curvature={curvature}"
-            )
-        self.width = width
-        self.curvature = curvature
+        super().__init__(width, curvature, vertex_weights, name, **kwargs)
 
     def vertex_losses(self, y_true, y_pred):
         return exponential_wing(y_true, y_pred, self.width, self.curvature)
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(width=self.width, curvature=self.curvature)
-        return config

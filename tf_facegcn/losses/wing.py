@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from tf_facegcn.losses.mesh_loss import MeshLoss, absolute_errors
+from tf_facegcn.losses.wing_loss import WingLoss, curved_then_linear
 
 
 def wing(y_true, y_pred, width=10.0, curvature=2.0):
@@ -25,14 +25,17 @@ def wing(y_true, y_pred, width=10.0, curvature=2.0):
         `(batch, vertices)` losses, the mean over coordinates; float32 at
         least, also of half-precision coordinates.
     """
-    error = absolute_errors(y_true, y_pred)
-    offset = width - width * math.log1p(width / curvature)
-    near = width * ops.log1p(error / curvature)
-    return ops.mean(ops.where(error < width, near, error - offset), axis=-1)
+    return curved_then_linear(
+        y_true,
+        y_pred,
+        width,
+        curve=lambda error: width * ops.log1p(error / curvature),
+        value_at_width=width * math.log1p(width / curvature),
+    )
 
 
 @keras.saving.register_keras_serializable(package="tf_facegcn")
-class Wing(MeshLoss):
+class Wing(WingLoss):
     """Wing loss over meshes, for comparison with the exponential wing.
 
     Reference: Feng et al., "Wing Loss for Robust Facial Landmark Localisation
@@ -60,19 +63,7 @@ class Wing(MeshLoss):
         name="wing",
         **kwargs,
     ):
-        super().__init__(vertex_weights, name=name, **kwargs)
-        if width < 0 or curvature <= 0:
-            raise ValueError(
-                "width must not be negative and curvature must be positive. "
-                f"Received: width={width}, curvature={curvature}"
-            )
-        self.width = width
-        self.curvature = curvature
+        super().__init__(width, curvature, vertex_weights, name, **kwargs)
 
     def vertex_losses(self, y_true, y_pred):
         return wing(y_true, y_pred, self.width, self.curvature)
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(width=self.width, curvature=self.curvature)
-        return config
