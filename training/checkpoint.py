@@ -28,10 +28,15 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         folder: Folder of the checkpoints.
         monitor: Name of the logged value whose lowest makes the best weights.
+        writable: Whether this process writes them; of several machines only
+            the first does.
     """
 
-    def __init__(self, folder: str | Path, monitor: str) -> None:
+    def __init__(
+        self, folder: str | Path, monitor: str, *, writable: bool = True
+    ) -> None:
         super().__init__()
+        self.writable = writable
         self.folder = Path(folder)
         self.monitor = monitor
         self.best = math.inf
@@ -73,7 +78,7 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         """Saves a checkpoint; a run with a loss of NaN is not saved."""
         logs = logs or {}
-        if not math.isfinite(logs.get("loss", 0.0)):
+        if not self.writable or not math.isfinite(logs.get("loss", 0.0)):
             return
         self._write(self.folder / f"{_PREFIX}{epoch + 1:06d}{_SUFFIX}")
         for _, path in self._saved()[:-_NUM_KEPT]:

@@ -81,7 +81,7 @@ class LabelReport(NamedTuple):
 
 
 def labels_for(
-    crops: AflwCrops, model: MorphableModel, path: str | Path
+    crops: AflwCrops, model: MorphableModel, path: str | Path | None
 ) -> FittedLabels:
     """Loads the labels kept at a path, or fits them and keeps them there.
 
@@ -89,15 +89,17 @@ def labels_for(
         crops: The photos.
         model: The morphable model to fit.
         path: Where the labels are kept. Labels of other photos, of another
-            model or of another version of the method are replaced.
+            model or of another version of the method are replaced. `None`
+            keeps them nowhere.
     """
     fingerprint = labels_fingerprint(crops, model)
-    if Path(path).is_file():
+    if path is not None and Path(path).is_file():
         labels = FittedLabels.load(path)
         if labels.fingerprint == fingerprint:
             return labels
     labels, _ = fit_labels(crops, model)
-    labels.save(path)
+    if path is not None:
+        labels.save(path)
     return labels
 
 

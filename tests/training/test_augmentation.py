@@ -26,7 +26,7 @@ GEOMETRIC = Augmentation(
     rotation=45, translation=0.1, scale_min=0.9, scale_max=1.2, mirror=0.5
 )
 PHOTOMETRIC = Augmentation(
-    color=1.0, greyscale=0.5, blur=0.5, noise=0.5, occluder=0.5
+    color=1.0, greyscale=0.5, blur=0.5, noise=0.5, jpeg=0.5, occluder=0.5
 )
 
 
@@ -141,7 +141,7 @@ def test_same_seed_gives_the_same_picture(face):
 
 
 @pytest.mark.parametrize(
-    "name", ["color", "greyscale", "blur", "noise", "occluder"]
+    "name", ["color", "greyscale", "blur", "noise", "jpeg", "occluder"]
 )
 def test_each_photometric_change_changes_pixels_and_no_positions(face, name):
     image = draw_face(face)
@@ -161,3 +161,12 @@ def test_given_picture_stays_as_it_is(face):
     before = image.copy()
     augment(image, face, PHOTOMETRIC, SIZE, np.random.default_rng(0))
     np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("mirror", 1.5), ("jpeg", -0.1), ("rotation", 200), ("scale_min", 1.5)],
+)
+def test_amount_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name}={value}"):
+        Augmentation(**{name: value})

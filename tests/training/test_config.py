@@ -22,7 +22,7 @@ def test_unknown_configuration_names_the_nearest():
     [
         ("epochs=2", lambda config: config.epochs == 2),
         ("learning_rate=1e-4", lambda config: config.learning_rate == 1e-4),
-        ("tensorboard=true", lambda config: config.tensorboard is True),
+        ("deterministic=true", lambda config: config.deterministic is True),
         ("data_dir=a=b", lambda config: config.data_dir == "a=b"),
         (
             "augmentation.rotation=45",

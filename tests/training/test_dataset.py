@@ -1,41 +1,26 @@
-import dataclasses
+"""The two kinds of data that `fit` takes: `tf.data` and Keras' `PyDataset`."""
 
+import keras
 import numpy as np
 import pytest
 
 from training.config import get_config
 from training.data.augmentation import Augmentation
-from training.data.dataset import (
-    EpochSampler,
-    ExampleSource,
-    load_batch,
-    training_dataset,
-    validation_dataset,
-)
-from training.data.vertex_model import VertexModel
-from training.fit_labels import fit_labels
+from training.data.batch_loader import BatchLoader
+from training.data.dataset import training_dataset, validation_dataset
+from training.data.epoch_sampler import EpochSampler
+from training.data.photo_source import PhotoSource
+from training.data.py_dataset import LoadedBatches
+from training.data.reading_failure import reading_failures
+from training.data.validation_steps import ValidationSteps
 
 SIZE = 64
 STRONG = get_config("lite").augmentation
 
 
 @pytest.fixture(scope="module")
-def labels(miniature_crops, miniature_model):
-    return fit_labels(miniature_crops, miniature_model)[0]
-
-
-@pytest.fixture(scope="module")
-def source(miniature_crops, labels):
-    return ExampleSource.of_photos(miniature_crops, labels)
-
-
-@pytest.fixture(scope="module")
-def vertex_model(miniature_model, labels):
-    return VertexModel.of_labels(
-        miniature_model,
-        labels.displacement_mean,
-        labels.displacement_components,
-    )
+def loader(source, vertex_model):
+    return BatchLoader(source, vertex_model, STRONG, SIZE)
 
 
 @pytest.fixture
@@ -43,144 +28,125 @@ def sampler(source):
     return EpochSampler(source.probabilities(0.5), 4, 3, seed=5)
 
 
-def take(source, vertex_model, sampler, steps, first_step=0):
-    dataset = training_dataset(
-        source, vertex_model, STRONG, SIZE, sampler, first_step
-    )
-    return [(x.numpy(), y.numpy()) for x, y in dataset.take(steps)]
+def of_tensorflow(loader, sampler, count, first_step=0):
+    dataset = training_dataset(loader, sampler, first_step)
+    return [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
 
 
-def test_gives_images_and_vertices_of_fixed_shapes(
-    source, vertex_model, sampler
-):
-    dataset = training_dataset(source, vertex_model, STRONG, SIZE, sampler)
-    images, vertices = dataset.element_spec
+def of_keras(loader, sampler, count, first_step=0):
+    batches = LoadedBatches(loader, sampler, first_step)
+    return [batches[number] for number in range(count)]
+
+
+KINDS = pytest.mark.parametrize("take", [of_tensorflow, of_keras])
+
+
+def assert_same(first, second):
+    for (images, vertices), (other_images, other_vertices) in zip(
+        first, second, strict=True
+    ):
+        np.testing.assert_array_equal(images, other_images)
+        np.testing.assert_array_equal(vertices, other_vertices)
+
+
+def test_gives_images_and_vertices_of_fixed_shapes(loader, sampler):
+    images, vertices = training_dataset(loader, sampler).element_spec
     assert images.shape == (4, SIZE, SIZE, 3)
     assert images.dtype.name == "uint8"
     assert vertices.shape == (4, 642, 3)
     assert vertices.dtype.name == "float32"
 
 
-def test_same_seed_gives_the_same_batches(source, vertex_model, sampler):
-    first, second = (take(source, vertex_model, sampler, 4) for _ in range(2))
-    for (images, vertices), (other_images, other_vertices) in zip(
-        first, second, strict=True
-    ):
-        np.testing.assert_array_equal(images, other_images)
-        np.testing.assert_array_equal(vertices, other_vertices)
+@KINDS
+def test_same_seed_gives_the_same_batches(loader, sampler, take):
+    first, second = (take(loader, sampler, 4) for _ in range(2))
+    assert_same(first, second)
     assert np.any(first[0][0] != first[1][0])
 
 
-def test_goes_on_in_the_middle_of_an_epoch(source, vertex_model, sampler):
-    whole = take(source, vertex_model, sampler, 6)
-    rest = take(source, vertex_model, sampler, 2, first_step=4)
-    for (images, vertices), (other_images, other_vertices) in zip(
-        whole[4:], rest, strict=True
-    ):
+def test_both_kinds_give_the_same_batches(loader, sampler):
+    pairs = zip(
+        of_tensorflow(loader, sampler, 4),
+        of_keras(loader, sampler, 4),
+        strict=True,
+    )
+    for (images, vertices), (other_images, other_vertices) in pairs:
         np.testing.assert_array_equal(images, other_images)
-        np.testing.assert_array_equal(vertices, other_vertices)
+        np.testing.assert_allclose(vertices, other_vertices, atol=1e-3)
 
 
-def test_epochs_and_seeds_differ(source):
-    probabilities = source.probabilities(0.0)
-    sampler = EpochSampler(probabilities, 8, 2, seed=0)
-    other = EpochSampler(probabilities, 8, 2, seed=1)
-    draws = [sampler.step(0)[0], sampler.step(2)[0], other.step(0)[0]]
-    assert len({tuple(draw.tolist()) for draw in draws}) == 3
-    seeds = [seed for number in range(4) for seed in sampler.step(number)[1]]
-    assert len(set(seeds)) == 32
+@KINDS
+def test_goes_on_in_the_middle_of_an_epoch(loader, sampler, take):
+    whole = take(loader, sampler, 6)
+    assert_same(whole[4:], take(loader, sampler, 2, first_step=4))
 
 
-def test_vertices_equal_a_loop_over_photos(source, vertex_model):
-    indices = np.array([3, 0, 7])
-    seeds = [(0, i) for i in range(3)]
-    mirroring = dataclasses.replace(STRONG, mirror=0.0)
-    batch = load_batch(source, vertex_model, indices, mirroring, SIZE, seeds)
-    sampler = EpochSampler(source.probabilities(0), 3, 1, 0)
-    sampler.step = lambda number: (indices, seeds)
-    dataset = training_dataset(source, vertex_model, mirroring, SIZE, sampler)
-    _, found = next(iter(dataset))
-    for row, index in enumerate(indices):
-        parameters = source.examples[index].parameters
-        face = vertex_model.mean.astype(float)
-        for number, weight in enumerate(parameters):
-            face = face + weight * vertex_model.basis[..., number]
-        camera = batch.cameras[row]
-        expected = np.array([camera[:, :3] @ v + camera[:, 3] for v in face])
-        np.testing.assert_allclose(found[row], expected, atol=2e-3)
-        assert abs(expected[:, 2].mean()) < 1e-3
+def test_items_may_be_asked_for_in_any_order(loader, sampler):
+    batches = LoadedBatches(loader, sampler)
+    expected = [batches[number] for number in range(4)]
+    order = [3, 0, 0, 2, 1]
+    assert_same([batches[n] for n in order], [expected[n] for n in order])
 
 
-def test_mirrored_photo_has_the_mirrored_vertices(
-    source, vertex_model, miniature_model
-):
-    seeds = [(0,)] * 5
-    indices = np.arange(5)
-    faces = []
-    for mirror in (0.0, 1.0):
-        batch = load_batch(
-            source,
-            vertex_model,
-            indices,
-            Augmentation(mirror=mirror),
-            SIZE,
-            seeds,
-        )
-        vertices = vertex_model.vertices(batch.parameters)
-        cameras = batch.cameras.astype(float)
-        faces.append(
-            np.einsum("nij,nvj->nvi", cameras[..., :3], vertices)
-            + cameras[:, None, :, 3]
-        )
-        if mirror:
-            images = batch.images
-        else:
-            plain = batch.images
-    expected = faces[0][:, miniature_model.mirror] * [-1, 1, 1] + [255, 0, 0]
-    np.testing.assert_allclose(faces[1], expected, atol=0.2)
-    difference = images.astype(int) - plain[:, :, ::-1]
-    assert np.abs(difference).mean() < 1.0
+class Seen(keras.layers.Layer):
+    """Passes photos on and notes the mean of each batch."""
+
+    def build(self, shape):
+        self.sums = self.add_weight((8,), "zeros", trainable=False, name="sums")
+        self.place = self.add_weight((), "zeros", trainable=False, name="place")
+
+    def call(self, photos):
+        here = keras.ops.equal(keras.ops.arange(8.0), self.place)
+        mean = keras.ops.mean(keras.ops.cast(photos, "float32"))
+        self.sums.assign(keras.ops.where(here, mean, self.sums))
+        self.place.assign(self.place + 1)
+        return mean
 
 
-def test_photos_are_mirrored_only_with_a_face_model_that_can_be(
+@pytest.mark.parametrize("kind", ["tensorflow", "keras"])
+def test_fit_sees_each_batch_once_and_in_order(loader, sampler, kind):
+    seen = Seen()
+    photos = keras.Input((SIZE, SIZE, 3))
+    mesh = keras.layers.Dense(642 * 3)(keras.layers.Flatten()(photos) / 255)
+    mesh = keras.layers.Reshape((642, 3))(mesh) + 0 * seen(photos)
+    model = keras.Model(photos, mesh)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    data = (
+        training_dataset(loader, sampler)
+        if kind == "tensorflow"
+        else LoadedBatches(loader, sampler)
+    )
+    model.fit(data, epochs=2, steps_per_epoch=3, verbose=0, shuffle=False)
+    expected = [x.mean() for x, _ in of_keras(loader, sampler, 6)]
+    np.testing.assert_allclose(seen.sums[:6], expected, rtol=1e-5)
+
+
+def test_validation_has_each_photo_once_and_fills_the_crop(
     source, vertex_model
 ):
-    without = dataclasses.replace(vertex_model, mirror_matrix=None)
-    with pytest.raises(ValueError, match=r"augmentation\.mirror=1"):
-        load_batch(
-            source,
-            without,
-            np.array([0]),
-            Augmentation(mirror=1.0),
-            SIZE,
-            [(0,)],
-        )
-
-
-def test_landmarks_of_validation_fill_the_crop(source, vertex_model):
+    loader = BatchLoader(source, vertex_model, Augmentation(), SIZE)
+    steps = ValidationSteps(len(source), 5)
     count, landmarks = 0, vertex_model.landmarks
-    for images, vertices in validation_dataset(source, vertex_model, SIZE, 5):
+    for images, vertices in validation_dataset(loader, steps):
         count += len(images)
         points = vertices.numpy()[:, landmarks, :2]
         longest = np.ptp(points, axis=1).max(axis=1)
         np.testing.assert_allclose(longest, 256 / np.sqrt(2), rtol=0.02)
-    assert count == len(source.examples)
+    assert count == len(source)
+    again = LoadedBatches(loader, steps)
+    assert sum(len(again[n][0]) for n in range(again.num_batches)) == count
 
 
-def test_split_is_complete_and_repeatable(source):
-    kept, held_out = source.split(5, seed=3)
-    again = source.split(5, seed=3)[1]
-    names = [example.image for example in kept.examples + held_out.examples]
-    assert sorted(names) == sorted(e.image for e in source.examples)
-    assert len(held_out.examples) == 5
-    assert [e.image for e in again.examples] == [
-        e.image for e in held_out.examples
-    ]
-    with pytest.raises(ValueError, match="num_held_out=99"):
-        source.split(99, seed=3)
-
-
-def test_balance_draws_rare_poses_more_often():
-    source = ExampleSource([None] * 4, np.array([1.0, 2.0, 3.0, 75.0]))
-    np.testing.assert_allclose(source.probabilities(0.0), [0.25] * 4)
-    np.testing.assert_allclose(source.probabilities(1.0), [1 / 6] * 3 + [1 / 2])
+@pytest.mark.parametrize("kind", ["tensorflow", "keras"])
+def test_photo_that_cannot_be_read_is_named(source, vertex_model, kind):
+    broken = source.examples[2]._replace(image=b"no photo", name="broken.jpg")
+    examples = [*source.examples[:2], broken]
+    damaged = PhotoSource(examples, source.yaw[:3])
+    loader = BatchLoader(damaged, vertex_model, Augmentation(), SIZE)
+    steps = ValidationSteps(3, 3)
+    with pytest.raises(ValueError, match=r"^Photo broken\.jpg: Expected an"):
+        if kind == "keras":
+            LoadedBatches(loader, steps)[0]
+        else:
+            with reading_failures():
+                next(iter(validation_dataset(loader, steps)))

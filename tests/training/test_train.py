@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import math
 
 import keras
 import numpy as np
@@ -10,12 +9,9 @@ from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.models.face_gcn import FaceGCN
 from training import train as train_module
 from training.config import get_config
-from training.train import (
-    make_loss,
-    supervised_vertices,
-    train,
-    vertex_weights,
-)
+from training.data.photo_source import PhotoSource
+from training.nan_stop import NAN_BATCH_NAME
+from training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +24,33 @@ def hierarchy(miniature_model):
 @pytest.fixture(scope="module")
 def config(miniature_folder):
     return dataclasses.replace(
-        get_config("smoke"), data_dir=str(miniature_folder)
+        get_config("smoke"),
+        data_dir=str(miniature_folder),
+        synthetic_share=0.0,
+        batch_size=4,
+        steps_per_epoch=5,
+        epochs=3,
+        warmup_steps=2,
+        supervised_level=0,
+        num_validation=4,
+        tensorboard=False,
     )
 
 
 @pytest.fixture
 def run(hierarchy, miniature_model):
     def run(config, workdir):
-        keras.utils.set_random_seed(config.seed)
-        # Compiling each operator takes longer than these few steps.
-        model = FaceGCN.from_preset(
-            config.preset,
-            hierarchy=hierarchy,
-            landmarks=miniature_model.landmarks,
-            lowering="gather",
-        )
-        return train(config, workdir, model=model, face_model=miniature_model)
+        def make_model():
+            # Compiling each operator takes longer than these few steps.
+            return FaceGCN.from_preset(
+                config.preset,
+                hierarchy=hierarchy,
+                landmarks=miniature_model.landmarks,
+                lowering="gather",
+                dtype=config.precision,
+            )
+
+        return train(config, workdir, make_model, miniature_model)
 
     return run
 
@@ -77,7 +84,8 @@ def killed_after(monkeypatch):
 @pytest.mark.slow
 def test_trains_and_writes_everything(config, run, tmp_path):
     path = run(
-        dataclasses.replace(config, supervised_level=1), tmp_path / "run"
+        dataclasses.replace(config, supervised_level=1, tensorboard=True),
+        tmp_path / "run",
     )
     assert path == tmp_path / "run" / "smoke.keras"
     written = {p.name for p in path.parent.iterdir()}
@@ -89,6 +97,7 @@ def test_trains_and_writes_everything(config, run, tmp_path):
         "labels.npz",
         "metrics.json",
         "smoke.keras",
+        "tensorboard",
     }
     history = np.genfromtxt(
         path.parent / "history.csv", delimiter=",", names=True
@@ -144,16 +153,58 @@ def test_interrupted_training_ends_like_an_uninterrupted_one(
 @pytest.mark.slow
 def test_loss_that_is_no_number_ends_the_training(config, run, tmp_path):
     exploding = dataclasses.replace(
-        config, learning_rate=1e30, clip_norm=1e30, average_momentum=0.0
+        config, learning_rate=1e30, clip_norm=0.0, average_momentum=0.0
     )
     with pytest.raises(FloatingPointError, match="learning_rate"):
         run(exploding, tmp_path)
+    with np.load(tmp_path / NAN_BATCH_NAME) as seen:
+        assert seen["images"].shape == (4, 32, 32, 3)
+        assert np.isfinite(seen["vertices"]).all()
+        assert seen["epoch"] == 0
+
+
+@pytest.mark.slow
+def test_label_that_turns_into_nan_is_traced_to_its_example(
+    config, run, tmp_path, monkeypatch
+):
+    load = PhotoSource.load
+
+    def damaged(self, index, seed=()):
+        example = load(self, index, seed)
+        if index != 5 or len(self) < 10:
+            return example
+        return example._replace(parameters=example.parameters * np.nan)
+
+    monkeypatch.setattr(PhotoSource, "load", damaged)
+    with pytest.raises(FloatingPointError, match="of the examples 5 are NaN"):
+        run(config, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "mixed_float16"},
+        {"precision": "mixed_bfloat16", "steps_per_execution": 5},
+        {"accumulation_steps": 2, "optimizer": "sgd", "clip_norm": 0.0},
+        {"jit_compile": True, "schedule": "exponential"},
+    ],
+    ids=lambda changes: next(iter(changes.values())),
+)
+def test_trains_in_every_way(config, run, tmp_path, changes):
+    changed = dataclasses.replace(config, epochs=2, **changes)
+    path = run(changed, tmp_path)
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    assert np.isfinite(history["loss"]).all()
+    assert history["val_loss"][-1] < history["val_loss"][0]
+    precision = changes.get("precision", "float32")
+    assert keras.saving.load_model(path).dtype_policy.name == precision
 
 
 def test_workdir_of_another_configuration_is_refused(config, run, tmp_path):
     other = dataclasses.replace(config, seed=99)
     (tmp_path / "config.json").write_text(other.to_json())
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(ValueError, match=r"differs in seed\. .* seed=99"):
         run(config, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 99
 
@@ -162,66 +213,3 @@ def test_missing_data_folder_is_named(config, run, tmp_path):
     nowhere = dataclasses.replace(config, data_dir=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match=r"does not exist.*nowhere"):
         run(nowhere, tmp_path / "run")
-
-
-def test_landmarks_and_face_weigh_as_asked():
-    # Landmarks in a 10 mm cross, one more vertex near, two far away.
-    vertices = np.array(
-        [
-            *([5, 0, 0], [-5, 0, 0], [0, 5, 0], [0, -5, 0]),
-            *([0, 4, 0], [0, 0, 100], [0, 0, 90]),
-        ],
-        float,
-    )
-    landmarks = np.arange(4)
-    weights = vertex_weights(
-        vertices, landmarks, landmark_weight=2.0, face_weight=3.0
-    )
-    assert weights.mean() == pytest.approx(1.0)
-    # Vertices: 5 * 3 + 2 * 1 = 17 parts; landmarks: 2 * 17 parts on top.
-    expected = np.array([3 + 34 / 4] * 4 + [3, 1, 1]) * 7 / 51
-    np.testing.assert_allclose(weights, expected, rtol=1e-6)
-
-
-def test_supervised_vertices_begin_with_the_landmarks(
-    hierarchy, miniature_model
-):
-    model = FaceGCN.from_preset(
-        "tiny", hierarchy=hierarchy, landmarks=miniature_model.landmarks
-    )
-    vertices = supervised_vertices(model, 2)
-    np.testing.assert_array_equal(vertices[:68], miniature_model.landmarks)
-    assert len(np.unique(vertices)) == len(vertices)
-    level = hierarchy.levels[1].kept[hierarchy.levels[2].kept]
-    assert set(level) | set(miniature_model.landmarks) == set(vertices)
-    assert len(supervised_vertices(model, 0)) == 642
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        # 4 units off in each coordinate.
-        ("exponential_wing", 5 * (math.e - 1)),
-        ("wing", 10 * math.log(3)),
-        ("l1", 4.0),
-        ("l2", 16.0),
-        ("smooth_l1", 3.5),
-    ],
-)
-def test_a_configuration_names_its_loss(name, expected):
-    config = dataclasses.replace(get_config("smoke"), loss=name)
-    if name == "wing":
-        config = dataclasses.replace(
-            config, loss_width=10.0, loss_curvature=2.0
-        )
-    vertices = np.zeros((1, 2, 3), "float32")
-    loss = make_loss(config, np.array([2.0, 0.0]))
-    assert loss.name == name
-    assert float(loss(vertices, vertices + 4.0)) == pytest.approx(
-        expected, rel=1e-5
-    )
-
-
-def test_rejects_an_unknown_loss():
-    with pytest.raises(ValueError, match="loss='l3'"):
-        dataclasses.replace(get_config("smoke"), loss="l3")

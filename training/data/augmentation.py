@@ -26,6 +26,12 @@ Image = np.ndarray
 # Coordinate of the crop's centre, in crop units.
 _CENTER = CROP_UNITS / 2 - 0.5
 
+# Changes that happen with a probability, in the order of a camera's faults.
+_CHANCES = ("occluder", "greyscale", "blur", "noise", "jpeg")
+
+# Range of the JPEG quality: artefacts from hardly visible to obvious.
+_JPEG_QUALITIES = (15, 75)
+
 # Luma of red, green and blue (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -46,7 +52,8 @@ class Augmentation:
         greyscale: Probability of a greyscale photo.
         blur: Probability of a blurred or coarsely sampled photo.
         noise: Probability of sensor noise.
-        occluder: Probability of a rectangle that hides a part.
+        jpeg: Probability of visible JPEG compression.
+        occluder: Probability of a shape that hides a part.
     """
 
     rotation: float = 0.0
@@ -58,7 +65,20 @@ class Augmentation:
     greyscale: float = 0.0
     blur: float = 0.0
     noise: float = 0.0
+    jpeg: float = 0.0
     occluder: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("mirror", *_CHANCES):
+            _check_range(name, getattr(self, name), 1.0)
+        _check_range("color", self.color, 1.0)
+        _check_range("rotation", self.rotation, 180.0)
+        _check_range("translation", self.translation, 0.5)
+        if not 0 < self.scale_min <= self.scale_max:
+            raise ValueError(
+                "Expected 0 < scale_min <= scale_max. Received: scale_min="
+                f"{self.scale_min}, scale_max={self.scale_max}"
+            )
 
 
 class AugmentedCrop(NamedTuple):
@@ -165,21 +185,26 @@ def _photometric(
     image: Image, augmentation: Augmentation, generator: np.random.Generator
 ) -> Image:
     """Changes of colour and quality, in the order of a real camera's faults."""
-    chances = generator.random(4)
+    happens = {
+        name: generator.random() < getattr(augmentation, name)
+        for name in _CHANCES
+    }
     strengths = generator.random(4)
-    if chances[0] < augmentation.occluder:
+    if happens["occluder"]:
         image = _occluded(image, generator)
-    if chances[1] < augmentation.greyscale:
+    if happens["greyscale"]:
         grey = (image @ _LUMA).astype(np.uint8)
         image = np.repeat(grey[..., None], 3, axis=-1)
     if augmentation.color:
         image = cv2.LUT(image, _color_table(augmentation.color, generator))
-    if chances[2] < augmentation.blur:
-        image = _blurred(image, strengths[2], coarse=strengths[3] < 0.5)
-    if chances[3] < augmentation.noise:
-        deviation = 2 + 10 * strengths[0]
+    if happens["blur"]:
+        image = _blurred(image, strengths[0], coarse=strengths[1] < 0.5)
+    if happens["noise"]:
+        deviation = 2 + 10 * strengths[2]
         noise = generator.normal(0, deviation, image.shape)
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if happens["jpeg"]:
+        image = _compressed(image, strengths[3])
     return image
 
 
@@ -205,11 +230,41 @@ def _blurred(image: Image, strength: float, *, coarse: bool) -> Image:
     return cv2.GaussianBlur(image, (0, 0), 0.4 + 1.4 * strength)
 
 
+def _compressed(image: Image, strength: float) -> Image:
+    best, worst = _JPEG_QUALITIES[1], _JPEG_QUALITIES[0]
+    quality = round(best + (worst - best) * strength)
+    _, encoded = cv2.imencode(
+        ".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality)
+    )
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
+
+
 def _occluded(image: Image, generator: np.random.Generator) -> Image:
+    """Hides a part behind a box or an ellipse, plain or of the photo itself.
+
+    A part of the same photo has the texture and the edges of real occluders;
+    it covers what is there, so the label stays right.
+    """
     size = image.shape[0]
     width, height = (generator.uniform(0.1, 0.4, 2) * size).astype(int) + 1
     left, top = generator.integers(0, [size - width, size - height])
-    color = generator.integers(0, 256, 3)
+    target = (slice(top, top + height), slice(left, left + width))
+    cover = np.empty((height, width, 3), np.uint8)
+    cover[:] = generator.integers(0, 256, 3)
+    if generator.random() < 0.5:
+        x, y = generator.integers(0, [size - width, size - height])
+        cover = image[y : y + height, x : x + width]
+    mask = np.ones((height, width), bool)
+    if generator.random() < 0.5:
+        rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+        mask = rows**2 + columns**2 <= 1
     changed = image.copy()
-    changed[top : top + height, left : left + width] = color
+    changed[target][mask] = cover[mask]
     return changed
+
+
+def _check_range(name: str, value: float, largest: float) -> None:
+    if not 0 <= value <= largest:
+        raise ValueError(
+            f"{name} must be from 0 to {largest:g}. Received: {name}={value}"
+        )

@@ -15,6 +15,7 @@ class TrainingExample(NamedTuple):
     so vertices are computed inside the input pipeline.
 
     Attributes:
+        name: The photo's file name, for messages.
         image: Encoded square crop (JPEG or PNG).
         parameters: `(P,)` float32 of the `VertexModel`.
         camera: `(3, 4)` float64 from model space to units of this crop.
@@ -22,6 +23,7 @@ class TrainingExample(NamedTuple):
             box that the network's crop is cut around.
     """
 
+    name: str
     image: bytes
     parameters: NDArray[np.float32]
     camera: NDArray[np.float64]
