@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 from numpy.typing import NDArray
 
 from tf_facegcn.geometry.camera import fit_camera, project
@@ -124,8 +124,9 @@ def _fit_batch(
         residuals = _without_mean_depth(targets - project(landmarks, cameras))
         jacobian = _weighted(rooted, jacobian)
         weighted = _weighted(rooted, residuals[..., None].astype(np.float32))
-        normal = tf.matmul(jacobian, jacobian, transpose_a=True).numpy()
-        right = tf.matmul(jacobian, weighted, transpose_a=True).numpy()[..., 0]
+        transposed = jacobian.transpose(0, 2, 1)
+        normal = _multiply(transposed, jacobian)
+        right = _multiply(transposed, weighted)[..., 0]
         extra = np.zeros((count, num_parameters))
         extra[:, model.num_shapes :] = np.where(
             parameters[:, model.num_shapes :] < 0,
@@ -149,15 +150,27 @@ def _fit_batch(
 def _solve(normal: NDArray[np.float32], right: NDArray[np.float32]) -> Floats:
     """Solves `(n, k, k)` positive definite systems.
 
-    By TensorFlow, which divides the systems among threads; NumPy's threads
+    By Keras' backend, which divides the systems among threads; NumPy's threads
     wait for each other inside every one of these small systems.
     """
     diagonal = np.arange(normal.shape[-1])
     scales = 1 / np.sqrt(normal[:, diagonal, diagonal])
     scaled = normal * scales[:, :, None] * scales[:, None]
-    factors = tf.linalg.cholesky(scaled)
-    solved = tf.linalg.cholesky_solve(factors, (scales * right)[..., None])
-    return solved.numpy()[..., 0].astype(np.float64) * scales
+    lower = ops.cholesky(scaled)
+    halfway = ops.solve_triangular(
+        lower, (scales * right)[..., None], lower=True
+    )
+    solved = ops.solve_triangular(ops.transpose(lower, (0, 2, 1)), halfway)
+    found = ops.convert_to_numpy(solved)[..., 0]
+    return np.asarray(found * scales, np.float64)
+
+
+def _multiply(
+    first: NDArray[np.float32], second: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Products of stacks of matrices, by Keras' backend."""
+    # A copy, as what the backend gives may be read-only.
+    return np.array(ops.convert_to_numpy(ops.matmul(first, second)))
 
 
 def _without_mean_depth(residuals: Floats) -> Floats:
@@ -187,7 +200,7 @@ def _weighted(
     rooted: NDArray[np.float32], values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """`(n, 68, 3, 3)` times `(n, 68, 3, k)`, as `(n, 204, k)`."""
-    product = tf.matmul(rooted, values).numpy()
+    product = _multiply(rooted, values)
     return product.reshape(len(product), -1, product.shape[-1])
 
 

@@ -50,7 +50,9 @@ def vertices_of(face, model):
 
 
 def test_same_seed_gives_the_same_face_and_others_differ(miniatures):
-    first, second, other = (miniatures.face(seed) for seed in ((1,), (1,), (2,)))
+    first, second, other = (
+        miniatures.face(seed) for seed in ((1,), (1,), (2,))
+    )
     for one, again in zip(first, second, strict=True):
         np.testing.assert_array_equal(one, again)
     assert np.any(first.image != other.image)

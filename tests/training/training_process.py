@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 _CHECKPOINT = "checkpoints/checkpoint-{:06d}.weights.h5"
 _TIMEOUT = 240.0
 
@@ -109,8 +111,32 @@ def _main(workdir, data_dir, changes):
         )
 
     config = miniature_config(data_dir, **json.loads(changes))
-    train(config, workdir, make_model, face_model)
+    path = train(config, workdir, make_model, face_model)
+    if "TF_CONFIG" not in os.environ:
+        model = keras.saving.load_model(path)
+        np.save(
+            Path(workdir) / "predicted.npy",
+            np.asarray(model.predict_on_batch(fixed_photos())),
+        )
+
+
+def fixed_photos():
+    """Photos that are the same in every process."""
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 255, (2, 32, 32, 3)).astype("uint8")
+
+
+class _NoTensorFlow:
+    """Makes TensorFlow look as if it were not installed."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(name, name=name)
 
 
 if __name__ == "__main__":
+    if "WITHOUT_TENSORFLOW" in os.environ:
+        sys.meta_path.insert(0, _NoTensorFlow())
+    import keras
+
     _main(*sys.argv[1:])
