@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import keras
+
+from training.disk_space import check_disk_space
 
 # Name of the weights with the lowest validation error so far.
 BEST_NAME = "best.weights.h5"
@@ -99,8 +102,12 @@ class Checkpoint(keras.callbacks.Callback):
     def _write(self, path: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"partial-{path.name}")
+        check_disk_space(
+            partial, [*self.model.variables, *self.model.optimizer.variables]
+        )
         try:
             self.model.save_weights(partial)
+            _synchronize(partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -112,3 +119,9 @@ class Checkpoint(keras.callbacks.Callback):
         self._write(path)
         for variable, value in zip(variables, kept, strict=True):
             variable.assign(value)
+
+
+def _synchronize(path: Path) -> None:
+    """Waits until a file is on the disk, so that its new name finds it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

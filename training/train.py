@@ -17,7 +17,7 @@ import numpy as np
 
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.models.face_gcn import FaceGCN
-from training.checkpoint import Checkpoint
+from training.checkpoint import BEST_NAME, Checkpoint
 from training.compilation import (
     VALIDATION_METRIC,
     compile_network,
@@ -180,7 +180,9 @@ def _train(run: _Run, files: Workdir) -> None:
             writable=files.writable,
         )
         first_epoch = checkpoint.restore(fitted)
-    checkpoint.best = files.cut_history(first_epoch, checkpoint.monitor)
+    lowest = files.cut_history(first_epoch, checkpoint.monitor)
+    if (files.checkpoints / BEST_NAME).is_file():
+        checkpoint.best = lowest
     if first_epoch >= config.epochs:
         if config.average_momentum:
             fitted.optimizer.finalize_variable_values(

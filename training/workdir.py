@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from training.config import TrainingConfig
+from training.disk_space import check_disk_space
 
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "opencv-python-headless")
 
@@ -92,6 +93,8 @@ class Workdir:
         path = self.folder / f"{name}.keras"
         if self.writable:
             partial = self.folder / f"partial-{path.name}"
+            # Keras packs a temporary file into another.
+            check_disk_space(partial, model.variables, num_copies=2)
             try:
                 model.save(partial)
                 partial.replace(path)

@@ -128,3 +128,26 @@ def test_loss_that_is_no_number_is_not_saved(tmp_path):
     checkpoint.set_model(make_model())
     checkpoint.on_epoch_end(0, {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_leaves_the_last_checkpoint_whole(trained, monkeypatch):
+    folder, states = trained
+    before = sorted(path.name for path in folder.iterdir())
+    checkpoint = Checkpoint(folder, "loss")
+    model = make_model()
+    checkpoint.restore(model)
+    checkpoint.set_model(model)
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+    with pytest.raises(OSError, match=r"No space left .* 0\.0 MB are free"):
+        checkpoint.on_epoch_end(3, {"loss": 0.0})
+    assert sorted(path.name for path in folder.iterdir()) == before
+    again = make_model()
+    assert Checkpoint(folder, "loss").restore(again) == 3
+    assert_same_state(state(again), states[-1])
+
+
+def test_other_machines_write_nothing(tmp_path):
+    model = make_model()
+    fit(model, Checkpoint(tmp_path, "loss", writable=False), epochs=1)
+    assert not list(tmp_path.iterdir())
