@@ -85,6 +85,28 @@ def bench_model(
         _write(json_file, figures)
 
 
+@bench_app.command(
+    "data", epilog="Example: facegcn bench data --json output/data.json"
+)
+def bench_data(json_file: JsonFile, debug: Debug = False) -> None:
+    """Measure the training data, beside the training step that it feeds."""
+    with failures_on_one_line(debug=debug):
+        from training.bench_data import benchmark_data
+
+        _write(json_file, benchmark_data(report=typer.echo))
+
+
+@bench_app.command(
+    "train", epilog="Example: facegcn bench train --json output/train.json"
+)
+def bench_train(json_file: JsonFile, debug: Debug = False) -> None:
+    """Measure training steps and their memory, beside CoMA's formulation."""
+    with failures_on_one_line(debug=debug):
+        from training.bench_train import benchmark_training
+
+        _write(json_file, benchmark_training(report=typer.echo))
+
+
 def _write(path: Path, figures: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=2) + "\n")

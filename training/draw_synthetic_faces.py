@@ -52,16 +52,25 @@ def draw_synthetic_faces(
     return np.vstack(rows)
 
 
-def bundled_faces() -> SyntheticFaces:
-    """Makes faces of the bundled head, without displaced landmarks."""
-    model = MorphableModel.bundled()
+def bundled_vertex_model() -> VertexModel:
+    """Makes the vertex model of the bundled head, no landmark displaced."""
+    return VertexModel.of_labels(
+        MorphableModel.bundled(), np.zeros((68, 3)), np.zeros((0, 68, 3))
+    )
+
+
+def bundled_faces(size: int = 256) -> SyntheticFaces:
+    """Makes faces of the bundled head.
+
+    Args:
+        size: Side of the pictures in pixels.
+    """
     hierarchy = resources.files("tf_facegcn") / "assets" / "hierarchy.npz"
     with resources.as_file(hierarchy) as path:
         levels = MeshHierarchy.load(path)
-    vertex_model = VertexModel.of_labels(
-        model, np.zeros((68, 3)), np.zeros((0, 68, 3))
+    return SyntheticFaces(
+        bundled_vertex_model(), MorphableModel.bundled(), levels, size
     )
-    return SyntheticFaces(vertex_model, model, levels)
 
 
 def _command(
