@@ -288,11 +288,15 @@ class SyntheticFaces:
         )
         glossy = glossy * lit * np.float32(light.gloss)
         # Colours are squared for linear light, and back: gamma 2.
-        linear = (albedo**2 * arriving + glossy) * np.float32(exposure)
+        linear = np.square(albedo, out=albedo)
+        linear *= arriving
+        linear += glossy
+        linear *= np.float32(exposure)
         # Film's shoulder: bright skin keeps its shading.
         linear /= 1 + np.float32(_SHOULDER) * linear
-        linear *= 1 + _SHOULDER / 2
-        values = np.sqrt(np.clip(linear, 0, 1)) * 255
+        linear *= np.float32((1 + _SHOULDER / 2) * 255**2)
+        np.minimum(linear, np.float32(255**2), out=linear)
+        values = np.sqrt(linear, out=linear)
         picture.reshape(-1, 3)[chosen] = values.T.astype(np.uint8)
         _smooth_rim(picture, raster.mask)
         return raster.depth
@@ -337,7 +341,12 @@ class SyntheticFaces:
         vignette = generator.uniform(0, _LARGEST_VIGNETTE) ** 2
         noise = generator.uniform(0, _LARGEST_NOISE) ** 2 / _LARGEST_NOISE
         gains = generator.uniform(0.92, 1.08, 3).astype(np.float32)
-        taken = picture * (gains * (1 - np.float32(vignette) * self._corners))
+        fall = 1 - np.float32(vignette) * self._corners[..., 0]
+        taken = cv2.multiply(
+            picture,
+            cv2.merge([gain * fall for gain in gains]),
+            dtype=cv2.CV_32F,
+        )
         sensor = self._noise.cut_sensor(self.size, generator)
         # Rounds and saturates in one go.
         return cv2.addWeighted(

@@ -18,7 +18,7 @@ from tf_facegcn.imaging.rasterizer import render_mesh
 Floats = NDArray[np.float64]
 
 # Side of the depth map seen from the light, pixels.
-SHADOW_MAP_SIZE = 160
+SHADOW_MAP_SIZE = 112
 # How far behind the light's nearest surface shadow begins, and over which
 # depth it becomes full, as shares of the head's size.
 _SHADOW_BIAS = 0.016
@@ -149,7 +149,7 @@ class FaceSurface:
         colors: NDArray[np.floating],
         size: int,
     ) -> NDArray[np.float32]:
-        """Renders the coarser level at half the size and magnifies it.
+        """Renders the coarser level at a third of the size and magnifies it.
 
         Args:
             positions: `(n, 3)` vertices of the finer level, pixels.
@@ -160,11 +160,11 @@ class FaceSurface:
             `(size, size, 3)` float32; values run on a little way beyond the
             silhouette.
         """
-        half = max(size // 2, 1)
-        scale = half / size
+        small = max(size // 3, 1)
+        scale = small / size
         reduced = positions[self.coarse] * scale
         reduced[:, :2] += 0.5 * scale - 0.5
-        result = render_mesh(reduced, self.coarse_faces, half, half, colors)
+        result = render_mesh(reduced, self.coarse_faces, small, small, colors)
         covered = result.mask.astype(np.float32)
         blur = partial(cv2.blur, ksize=(5, 5))
         spread = np.asarray(blur(result.colors), np.float32)
