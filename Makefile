@@ -24,6 +24,8 @@ bench: $(INSTALLED)
 	$(BIN)/facegcn bench hierarchy --json output/bench/hierarchy.json
 	$(BIN)/facegcn bench graph --json output/bench/graph.json
 	$(BIN)/facegcn bench model --json output/bench/model.json
+	$(BIN)/facegcn bench data --json output/bench/data.json
+	$(BIN)/facegcn bench train --json output/bench/train.json
 
 clean:
 	rm -rf $(VENV) output build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

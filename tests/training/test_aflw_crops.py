@@ -60,3 +60,22 @@ def test_missing_array_is_named(miniature_folder, tmp_path):
 def test_bytes_that_are_no_image_are_refused(content):
     with pytest.raises(ValueError, match=f"{len(content)} bytes"):
         decode(content)
+
+
+def test_damaged_file_is_named(miniature_folder, tmp_path):
+    content = (miniature_folder / "aflw_crops_0.npz").read_bytes()
+    for damaged in (content[:-500], b"no arrays", b""):
+        (tmp_path / "aflw_crops_0.npz").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"aflw_crops_0\.npz, but it"):
+            AflwCrops.load(tmp_path)
+
+
+def test_landmark_that_is_no_number_names_file_and_photo(
+    miniature_folder, tmp_path
+):
+    with np.load(miniature_folder / "aflw_crops_0.npz") as arrays:
+        data = dict(arrays)
+    data["teacher_landmarks68"][3, 5, 0] = np.nan
+    np.savez(tmp_path / "aflw_crops_0.npz", **data)
+    with pytest.raises(ValueError, match=r"aflw_crops_0\.npz.*photo3\.jpg"):
+        AflwCrops.load(tmp_path)

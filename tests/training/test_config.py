@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from tf_facegcn.models.face_gcn_presets import ABLATIONS
 from training.config import CONFIGS, TrainingConfig, get_config, override
 
 
@@ -66,3 +67,44 @@ def test_json_holds_every_field():
     written = json.loads(get_config("smoke").to_json())
     assert set(written) == {f.name for f in dataclasses.fields(TrainingConfig)}
     assert written["augmentation"]["mirror"] == 0.5
+
+
+def test_the_papers_configuration_is_what_it_says():
+    paper = get_config("paper")
+    assert paper.preset == "paper"
+    assert (paper.optimizer, paper.momentum) == ("sgd", 0.9)
+    assert (paper.learning_rate, paper.schedule) == (1e-3, "exponential")
+    assert (paper.decay, paper.batch_size) == (0.99, 48)
+    # Sec. IV-B, and nothing else.
+    changes = dataclasses.asdict(paper.augmentation)
+    assert {name: x for name, x in changes.items() if x} == {
+        "rotation": 45.0,
+        "translation": 0.1,
+        "scale_min": 0.9,
+        "scale_max": 1.2,
+    }
+
+
+def test_there_is_a_configuration_for_each_ablation():
+    for size in ("paper", "lite"):
+        base = get_config(size)
+        for ablation in ABLATIONS:
+            name = f"{size}_{ablation}"
+            expected = dataclasses.replace(base, name=name, preset=name)
+            assert get_config(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("preset=papr", "one of .*paper.* preset='papr'"),
+        ("strategy=mirored", "mirrored.*strategy='mirored'"),
+        ("synthetic_share=2", "from 0 to 1.*synthetic_share=2"),
+        ("accumulation_steps=5", "multiple of accumulation_steps"),
+        ("augmentation.mirror=3", "mirror=3"),
+        ("seed=-1", "not be negative.*seed=-1"),
+    ],
+)
+def test_value_that_cannot_be_is_refused(assignment, message):
+    with pytest.raises(ValueError, match=message):
+        override(get_config("lite"), [assignment])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,12 @@ HUMAN_POINT_GROUPS: tuple[tuple[int, ...], ...] = (
     *((2,), (31,), (30,), (35,), (14,)),  # Ear, nose, nose tip, nose, ear.
     *((48,), (60, 61, 62, 63, 64, 65, 66, 67), (54,)),  # Mouth.
     (8,),  # Chin.
+)
+
+# Arrays of a file.
+_ARRAYS = (
+    *("jpeg", "offsets", "names", "landmarks21"),
+    *("teacher_landmarks68", "yaw"),
 )
 
 Floats = NDArray[np.float64]
@@ -125,18 +133,30 @@ def crop_pixels_to_units(
 
 
 def _read(path: Path) -> AflwCrops:
-    with np.load(path, allow_pickle=False) as arrays:
-        wanted = ["jpeg", "offsets", "names", "landmarks21"]
-        wanted += ["teacher_landmarks68", "yaw"]
-        missing = [name for name in wanted if name not in arrays]
-        if missing:
-            raise ValueError(
-                f"Expected the arrays {', '.join(wanted)} in {path}. "
-                f"Received: no {', '.join(missing)}"
-            )
-        data = {name: arrays[name] for name in wanted}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = [name for name in _ARRAYS if name not in arrays]
+            data = {name: arrays[name] for name in _ARRAYS if name in arrays}
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"Expected arrays in {path}, but it cannot be read as .npz; it "
+            f"may be damaged or incomplete ({error})"
+        ) from error
+    if missing:
+        raise ValueError(
+            f"Expected the arrays {', '.join(_ARRAYS)} in {path}. "
+            f"Received: no {', '.join(missing)}"
+        )
+    landmarks = data["teacher_landmarks68"]
+    bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
+    if len(bad):
+        raise ValueError(
+            f"Expected finite teacher_landmarks68 in {path}. Received: NaN or "
+            f"infinity for photo {data['names'][bad[0]]} ({len(bad)} of "
+            f"{len(landmarks)} photos)"
+        )
     digest = hashlib.sha256()
-    for name in wanted:
+    for name in _ARRAYS:
         digest.update(np.ascontiguousarray(data[name]).tobytes())
     offsets = data["offsets"]
     buffer = data["jpeg"].tobytes()

@@ -89,8 +89,8 @@ class FaceLight:
         Returns:
             `(n, 2)`, about 1 in the mean, never negative.
         """
-        basis = spherical_harmonics(normals) * _COSINE_LOBE
-        return np.maximum(basis @ self.environments.T, _LEAST)
+        weights = (self.environments * _COSINE_LOBE).T
+        return np.maximum(spherical_harmonics(normals) @ weights, _LEAST)
 
 
 def spherical_harmonics(directions: ArrayLike) -> Floats:

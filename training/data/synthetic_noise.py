@@ -38,6 +38,7 @@ class NoiseBank:
             tile /= tile.std()
             tiles.append(np.clip(tile, -_LARGEST, _LARGEST))
         self.tiles: Floats = np.stack(tiles).astype(np.float32)
+        self._repeated = np.tile(self.tiles, (1, 2, 2))
         order = (2, 1, 3, 0)
         self.skin: Floats = np.ascontiguousarray(
             self.tiles[list(order)].transpose(1, 2, 0)
@@ -53,11 +54,12 @@ class NoiseBank:
         self, kind: int, size: int, generator: np.random.Generator
     ) -> Floats:
         """Cuts a random `(size, size)` part of a tile, flipped at random."""
-        tile = self.tiles[kind]
-        rows = (np.arange(size) + generator.integers(_TILE)) % _TILE
-        columns = (np.arange(size) + generator.integers(_TILE)) % _TILE
-        part = tile[np.ix_(rows, columns)]
-        return part.T if generator.random() < 0.5 else part
+        top, left = generator.integers(0, _TILE, 2)
+        part = self._repeated[kind]
+        if size > _TILE:
+            part = np.tile(part, (-(-size // _TILE),) * 2)
+        part = part[top : top + size, left : left + size]
+        return part[:, ::-1] if generator.random() < 0.5 else part
 
     def cut_sensor(self, size: int, generator: np.random.Generator) -> Floats:
         """Cuts a random `(size, size, 3)` part of the sensor's noise."""
