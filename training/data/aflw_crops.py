@@ -134,7 +134,8 @@ def crop_pixels_to_units(
 
 def _read(path: Path) -> AflwCrops:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a damaged file open that it has opened itself.
+        with path.open("rb") as file, np.load(file) as arrays:
             missing = [name for name in _ARRAYS if name not in arrays]
             data = {name: arrays[name] for name in _ARRAYS if name in arrays}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
