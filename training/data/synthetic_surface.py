@@ -26,7 +26,6 @@ _SHADOW_RAMP = 0.02
 
 # Directions that ambient occlusion is measured along.
 _NUM_DIRECTIONS = 48
-_OCCLUSION_MAP_SIZE = 128
 
 # How far behind the depth map a visible vertex may lie, in pixels, as in
 # `visible_vertices`.
