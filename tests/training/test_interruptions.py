@@ -5,7 +5,7 @@ import pytest
 
 from tests.training.training_process import finish, kill_after, start
 
-EPOCHS = 6
+EPOCHS = 8
 
 
 def history_of(workdir):
