@@ -12,7 +12,10 @@ from tf_facegcn.models.frontal_template import (
     frontal_template,
 )
 from training.data.aflw_crops import AflwCrops
-from training.data.dataset import ExampleSource, validation_dataset
+from training.data.augmentation import Augmentation
+from training.data.batch_loader import BatchLoader
+from training.data.photo_source import PhotoSource
+from training.data.validation_steps import ValidationSteps
 from training.data.vertex_model import VertexModel
 from training.fit_labels import fit_labels
 
@@ -46,11 +49,9 @@ def real_faces(folder, size):
     vertex_model = VertexModel.of_labels(
         head, labels.displacement_mean, labels.displacement_components
     )
-    source = ExampleSource.of_photos(some, labels)
-    photos, vertices = next(
-        iter(validation_dataset(source, vertex_model, size, COUNT))
-    )
-    return photos.numpy(), vertices.numpy()
+    source = PhotoSource.of_photos(some, labels)
+    loader = BatchLoader(source, vertex_model, Augmentation(), size)
+    return loader.load_with_vertices(*ValidationSteps(COUNT, COUNT).step(0))
 
 
 def rendered_faces(size):
