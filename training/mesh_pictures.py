@@ -27,7 +27,8 @@ class MeshPictures(keras.callbacks.Callback):
     Args:
         folder: Folder of the logs.
         network: Predicts all vertices; shares its weights with the model that
-            is trained.
+            is trained. A copy of it draws the pictures, as no machine may
+            predict alone with a model that several train.
         photos: `(n, size, size, 3)` uint8, those that are drawn on.
     """
 
@@ -38,6 +39,7 @@ class MeshPictures(keras.callbacks.Callback):
         import tensorflow as tf
 
         self.network = network
+        self._copy = network.__class__.from_config(network.get_config())
         self.photos = photos
         self._writer = tf.summary.create_file_writer(str(folder))
 
@@ -49,9 +51,10 @@ class MeshPictures(keras.callbacks.Callback):
 
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             return
+        self._copy.set_weights(self.network.get_weights())
         # One by one, so that no batch size is traced anew.
         predicted = [
-            np.asarray(self.network.predict_on_batch(photo[None]))[0]
+            np.asarray(self._copy.predict_on_batch(photo[None]))[0]
             for photo in self.photos
         ]
         picture = draw_meshes(

@@ -6,6 +6,9 @@ import socket
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import (
+    EventAccumulator,
+)
 
 from tests.training.training_process import (
     finish,
@@ -68,6 +71,13 @@ def free_port():
         return server.getsockname()[1]
 
 
+def pictures_of(workdir):
+    """How many pictures of meshes TensorBoard's log has."""
+    accumulator = EventAccumulator(str(workdir / "tensorboard" / "validation"))
+    accumulator.Reload()
+    return len(accumulator.Tensors("meshes"))
+
+
 def start_workers(workdir, data_dir, **changes):
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(2)]
     return [
@@ -82,11 +92,23 @@ def start_workers(workdir, data_dir, **changes):
                     }
                 )
             },
-            **CHANGES,
-            **changes,
+            **{**CHANGES, **changes},
         )
         for index in range(2)
     ]
+
+
+@pytest.mark.slow
+def test_two_machines_take_averages_and_draw_pictures(
+    miniature_folder, tmp_path
+):
+    workdir = tmp_path / "run"
+    changes = {"average_momentum": 0.5, "tensorboard": True, "epochs": 2}
+    for process in start_workers(workdir, miniature_folder, **changes):
+        finish(process)
+    assert len(history_of(workdir)) == 2
+    assert pictures_of(workdir) == 2
+    assert (workdir / "checkpoints" / "best.weights.h5").is_file()
 
 
 @pytest.mark.slow
