@@ -143,8 +143,10 @@ def _lost_workers() -> Any:
         tf.errors.DeadlineExceededError,
         tf.errors.InternalError,
     ) as error:
+        # TensorFlow repeats itself, and shows its own stack first.
+        cause = " ".join(str(error).split()).rpartition("is aborted by: ")[2]
         raise ConnectionError(
             "A machine that trains with this one ended or cannot be reached "
-            f"({' '.join(str(error).split())[:200]}). Start all of them again "
+            f"({cause[:200]}). Start all of them again "
             "with the same command; they go on from the last checkpoint"
         ) from error
