@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.crop_axis import CropAxis, resample
 
 # Crop units are pixels of a crop of this size whatever the network's input
 # size: the unit in which Eq. 3 of the paper makes sense.
@@ -67,10 +66,11 @@ class FaceCrop:
     def crop(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cuts the crop out of a photo.
 
-        Bilinear sampling at exact sub-pixel positions. A box that is shrunk
-        is first averaged over whole blocks of `k * k` photo pixels, `k` the
+        Bilinear sampling at sub-pixel positions. A box that is shrunk is
+        first averaged over whole blocks of `k * k` photo pixels, `k` the
         rounded factor, so that detail finer than the crop's pixels does not
-        alias. What lies beyond the photo is black.
+        alias. What lies beyond the photo is black. Pixels are computed in
+        integers, so an exported graph finds exactly the same.
 
         Args:
             photo: `(height, width, 3)` uint8.
@@ -79,24 +79,13 @@ class FaceCrop:
             `(size, size, 3)` uint8.
         """
         height, width = photo.shape[:2]
-        columns = _Axis.of_crop(self.box.left, self.box.right, width, self.size)
-        rows = _Axis.of_crop(self.box.top, self.box.bottom, height, self.size)
+        box, size = self.box, self.size
+        columns = CropAxis.of_crop(box.left, box.right, width, size)
+        rows = CropAxis.of_crop(box.top, box.bottom, height, size)
         if columns.first >= columns.last or rows.first >= rows.last:
-            return np.zeros((self.size, self.size, 3), np.uint8)
+            return np.zeros((size, size, 3), np.uint8)
         part = photo[rows.first : rows.last, columns.first : columns.last]
-        if columns.block > 1 or rows.block > 1:
-            part = _block_means(part, rows.block, columns.block)
-        linear = [[columns.scale, 0.0], [0.0, rows.scale]]
-        offsets = [[columns.offset], [rows.offset]]
-        crop = cv2.warpAffine(
-            part,
-            np.hstack([linear, offsets]),
-            (self.size, self.size),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(0, 0, 0),
-        )
-        return np.asarray(crop, np.uint8)
+        return resample(part, rows, columns, size)
 
     def to_photo(self, points: ArrayLike) -> NDArray[np.float64]:
         """Maps crop units to photo pixels.
@@ -133,51 +122,3 @@ def _checked_points(points: ArrayLike) -> NDArray[np.float64]:
             f"Received: points.shape={array.shape}"
         )
     return array
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """How a crop reads one axis of a photo.
-
-    Only the pixels `[first, last)` are read, in blocks of `block`; crop pixel
-    `j` has its centre at `scale * j + offset` in these blocks. Cutting this
-    part out first keeps big photos fast and within OpenCV's 32,767 pixels.
-    """
-
-    first: int
-    last: int
-    block: int
-    scale: float
-    offset: float
-
-    @classmethod
-    def of_crop(
-        cls, start: float, stop: float, length: int, size: int
-    ) -> _Axis:
-        step = (stop - start) / size  # Photo pixels in a crop pixel.
-        block = min(max(1, round(step)), length)
-        # One block more on each side, for the neighbours that bilinear
-        # sampling asks for.
-        first = max(0, (math.floor(start / block) - 1) * block)
-        last = min(length, (math.ceil(stop / block) + 1) * block)
-        scale = step / block
-        # The centre of crop pixel j is at the edge coordinate
-        # start + (j + 0.5) * step of the photo; of block b, at
-        # first + (b + 0.5) * block.
-        offset = (start - first) / block + 0.5 * scale - 0.5
-        return cls(first, last, block, scale, offset)
-
-
-def _block_means(
-    part: NDArray[np.uint8], rows: int, columns: int
-) -> NDArray[np.uint8]:
-    """Averages whole blocks; black fills up those cut by the photo's end."""
-    bottom, right = -part.shape[0] % rows, -part.shape[1] % columns
-    padded: cv2.typing.MatLike = part
-    if bottom or right:
-        padded = cv2.copyMakeBorder(
-            part, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)
-        )
-    size = (padded.shape[1] // columns, padded.shape[0] // rows)
-    means = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(means, np.uint8)
