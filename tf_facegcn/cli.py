@@ -26,6 +26,7 @@ from tf_facegcn.command_failures import (
     failures_on_one_line,
     report_unexpected,
 )
+from tf_facegcn.serving_commands import serving_app
 
 if TYPE_CHECKING:
     from tf_facegcn.imaging.bounding_box import BoundingBox
@@ -41,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(bench_app, name="bench")
+app.add_typer(serving_app)
 
 Item = TypeVar("Item")
 
