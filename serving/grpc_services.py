@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
 
 from serving.inference import Inference, version_choice
 from serving.loaded_model import Arrays
+from serving.log_format import log_request
 from serving.metrics import Metrics
 from serving.serving_error import ServingError, invalid_argument
 from serving.tensor_codec import serialize_map_entry, serialize_tensor, varint
@@ -175,20 +176,14 @@ def _handler(
             context.abort(error.code, error.message)
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
-            _LOGGER.exception("%s failed", method, extra={"id": identity})
+            _LOGGER.exception(
+                "%s failed", method, extra={"request_id": identity}
+            )
             context.abort(code, f"{type(error).__name__}: {error}")
         finally:
             seconds = time.perf_counter() - started
             metrics.count(method, "GRPC", name, code, seconds)
-            _LOGGER.debug(
-                method,
-                extra={
-                    "id": identity,
-                    "model": name,
-                    "code": code.name,
-                    "milliseconds": round(1000 * seconds, 3),
-                },
-            )
+            log_request("gRPC", method, name, code, seconds, identity)
         raise AssertionError("abort raises")  # For type checkers.
 
     # Parsed here and not by gRPC, which would answer INTERNAL.

@@ -66,7 +66,7 @@ class ModelLoader:
     def _run_warmup_requests(self, model: LoadedModel, path: Path) -> None:
         if not path.is_file():
             return
-        records = tf.compat.v1.io.tf_record_iterator(str(path))
+        records = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
         for number, record in enumerate(records):
             if number >= _MOST_REQUESTS:
                 raise ValueError(

@@ -36,20 +36,20 @@ def decode_photo(data: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """
     is_jpeg = tf.strings.substr(data, 0, len(_JPEG_START)) == _JPEG_START
     is_png = tf.strings.substr(data, 0, len(_PNG_START)) == _PNG_START
-    _check(
+    data = _checked(
+        data,
         is_jpeg | is_png,
         "Expected the bytes of a JPEG or PNG file, got something else",
     )
     height, width = tf.cond(
         is_jpeg, lambda: _jpeg_size(data), lambda: _png_size(data)
     )
-    _check(
+    data = _checked(
+        data,
         (height > 0) & (width > 0) & (height * width <= max_pixels),
         f"Expected a photo of at most {max_pixels / 1e6:g} megapixels; make a "
         "smaller copy",
     )
-    with tf.control_dependencies([height, width]):
-        data = tf.identity(data)
     pixels = tf.cond(
         is_jpeg,
         # As OpenCV decodes; TensorFlow's default differs by up to 3 levels.
@@ -85,13 +85,13 @@ def checked_box(box: tf.Tensor, photo: tf.Tensor) -> tf.Tensor:
     whole = whole_photo(photo)
     low = tf.maximum(box[:2], whole[:2])
     high = tf.minimum(box[2:], whole[2:])
-    _check(
+    return _checked(
+        box,
         # False for NaN too.
         tf.reduce_all(low < high) & tf.reduce_all(tf.abs(box) <= _MAX_EDGE),
         "Expected a box left, top, right, bottom in pixels, left < right and "
         f"top < bottom, at most {_MAX_EDGE:g}, that overlaps the photo",
     )
-    return box
 
 
 def square(box: tf.Tensor, ratio: float = 1.0) -> tf.Tensor:
@@ -282,7 +282,11 @@ def _jpeg_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _png_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    _check(tf.strings.length(data) >= _PNG_SIZE + 8, "The PNG file breaks off")
+    data = _checked(
+        data,
+        tf.strings.length(data) >= _PNG_SIZE + 8,
+        "The PNG file breaks off",
+    )
     header = tf.strings.substr(data, _PNG_SIZE, 8)
     values = tf.io.decode_raw(header, tf.uint8)
     values = tf.reshape(tf.cast(values, tf.int64), (2, 4))
@@ -290,5 +294,11 @@ def _png_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return size[1], size[0]
 
 
-def _check(condition: tf.Tensor, message: str) -> None:
-    tf.debugging.Assert(condition, [message], summarize=1)
+def _checked(
+    value: tf.Tensor, condition: tf.Tensor, message: str
+) -> tf.Tensor:
+    """Returns a value that whoever uses it gets after the check only."""
+    check = tf.debugging.Assert(condition, [message], summarize=1)
+    # Eagerly the check is done already.
+    with tf.control_dependencies([] if check is None else [check]):
+        return tf.identity(value)

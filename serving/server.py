@@ -190,7 +190,7 @@ class ModelServer:
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
-        self.rest_port = self._rest.effective_port
+        self.rest_port = int(self._rest.effective_port)
         self._run(self._rest.run)
         _LOGGER.info("REST on %s:%d", options.host, self.rest_port)
 

@@ -23,7 +23,9 @@ class ServingError(Exception):
     def of_tensorflow(cls, error: tf.errors.OpError) -> "ServingError":
         """Makes the one that corresponds to an error of a graph."""
         code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
-        return cls(code, str(error.message))
+        # Sessions put this line before what the graph says.
+        message = str(error.message).removeprefix("Graph execution error:")
+        return cls(code, message.strip())
 
 
 def invalid_argument(message: str) -> ServingError:

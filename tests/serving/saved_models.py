@@ -1,0 +1,106 @@
+"""SavedModels of other people's kinds, to serve."""
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.compat import v1
+
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+
+
+class HalfPlus(tf.Module):
+    """y = x / 2 + offset, with a variable; TensorFlow 2's style."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.half = tf.Variable(0.5)
+        self.offset = tf.Variable(float(offset))
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.float32, "x")])
+    def predict(self, x):
+        return {"y": self.half * x + self.offset}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, 2), tf.uint8, "pixels"),
+            tf.TensorSpec((), tf.string, "name"),
+        ]
+    )
+    def describe(self, pixels, name):
+        pixels = tf.ensure_shape(pixels, (None, 2))
+        sums = tf.reduce_sum(tf.cast(pixels, tf.int64), 1)
+        return {
+            "sums": sums,
+            "name": tf.strings.join([name, "!"]),
+            "raw_bytes": tf.fill(tf.shape(sums), b"\xff\x00"),
+        }
+
+
+def save_half_plus(folder, offset=2):
+    """Writes a version folder of TensorFlow 2's style."""
+    module = HalfPlus(offset)
+    tf.saved_model.save(
+        module,
+        str(folder),
+        {"serving_default": module.predict, "describe": module.describe},
+    )
+    return folder
+
+
+def save_examples_model(folder):
+    """Writes a version folder of TensorFlow 1's style, for `Example`s."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        serialized = v1.placeholder(tf.string, (None,), "serialized")
+        parsed = tf.io.parse_example(
+            serialized,
+            {
+                "x": tf.io.FixedLenFeature((1,), tf.float32),
+                "shift": tf.io.FixedLenFeature((1,), tf.float32, 0.0),
+            },
+        )
+        variable = v1.get_variable("half", initializer=0.5)
+        y = variable * parsed["x"] + 2.0 + parsed["shift"]
+        rows = tf.shape(serialized)[:1]
+        classes = tf.tile([["low", "high"]], tf.concat([rows, [1]], 0))
+        scores = tf.concat([1 - y, y], 1)
+        session.run(v1.global_variables_initializer())
+        info = v1.saved_model.build_tensor_info
+        inputs = {"inputs": info(serialized)}
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "serving_default": v1.saved_model.build_signature_def(
+                    inputs, {"outputs": info(y)}, REGRESS
+                ),
+                "classify": v1.saved_model.build_signature_def(
+                    inputs,
+                    {"classes": info(classes), "scores": info(scores)},
+                    CLASSIFY,
+                ),
+            },
+        )
+        builder.save()
+    return folder
+
+
+def examples(*values):
+    """Serializes `Example`s with a feature x."""
+    return [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={
+                    "x": tf.train.Feature(
+                        float_list=tf.train.FloatList(value=[value])
+                    )
+                }
+            )
+        )
+        for value in values
+    ]
+
+
+def half_plus(x, offset=2):
+    """What `HalfPlus` computes."""
+    return np.asarray(x, np.float32) / 2 + offset

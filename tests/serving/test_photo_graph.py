@@ -1,0 +1,186 @@
+"""Decoding and cropping in a graph, against the same in NumPy and OpenCV."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.photo_graph import (
+    checked_box,
+    crop_photo,
+    decode_photo,
+    landmarks_crop,
+    square,
+    to_photo,
+)
+from tests.imaging.photo_files import (
+    ASTRONAUT,
+    encode,
+    jpeg_of_announced_size,
+    jpeg_with_orientation,
+    make_picture,
+    png_of_announced_size,
+)
+from tf_facegcn.imaging import photo as photo_reader
+from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.face_crop import FaceCrop
+
+MAX_PIXELS = 2_000_000
+
+
+@tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+def decode(data):
+    return decode_photo(data, MAX_PIXELS)
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec((None, None, 3), tf.uint8),
+        tf.TensorSpec((4,), tf.float64),
+    ]
+)
+def crop(photo, box):
+    return crop_photo(photo, box, 32)
+
+
+def with_png_orientation(data, orientation, order=">"):
+    """Puts an eXIf chunk before a PNG's pixels."""
+    mark = {"<": b"II", ">": b"MM"}[order]
+    tiff = mark + struct.pack(f"{order}HIH", 42, 8, 1)
+    tiff += struct.pack(f"{order}HHIHH", 0x0112, 3, 1, orientation, 0)
+    name = b"eXIf" + tiff + bytes(4)
+    chunk = struct.pack(">I", len(tiff) + 4) + name
+    chunk += struct.pack(">I", zlib.crc32(name))
+    start = data.index(b"IDAT") - 4
+    return data[:start] + chunk + data[start:]
+
+
+def noise(height=37, width=53, channels=3):
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 256, (height, width, channels), np.uint8)
+    return cv2.GaussianBlur(pixels, (5, 5), 0).reshape(height, width, channels)
+
+
+FILES = {
+    "jpeg": encode(noise(), ".jpg"),
+    "rough jpeg": encode(noise(), ".jpg", cv2.IMWRITE_JPEG_QUALITY, 30),
+    "progressive": encode(noise(), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "grey jpeg": encode(noise()[..., 0], ".jpg"),
+    "a photo": ASTRONAUT.read_bytes(),
+    "png": encode(noise()),
+    "grey png": encode(noise()[..., 0]),
+    "png with alpha": encode(noise(channels=4)),
+    "16 bits": encode(np.arange(3000, dtype=np.uint16).reshape(20, 50, 3) * 20),
+    "turned png": with_png_orientation(encode(noise()), 6),
+    "turned png, little endian": with_png_orientation(encode(noise()), 3, "<"),
+    **{
+        f"orientation {value}": jpeg_with_orientation(make_picture(), value)
+        for value in range(10)
+    },
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_decodes_as_the_reader_does(name):
+    expected = photo_reader.decode_photo(FILES[name], name)
+    np.testing.assert_array_equal(decode(FILES[name]), expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "JPEG or PNG"),
+        (b"GIF89a and so on", "JPEG or PNG"),
+        (b"\xff\xd8\xff", "JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "breaks off"),
+        (FILES["jpeg"][:-40], "JPEG"),
+        (FILES["png"][:-40], "PNG"),
+        (png_of_announced_size(60_000, 60_000), "at most 2 megapixels"),
+        (jpeg_of_announced_size(60_000, 60_000), "at most 2 megapixels"),
+        (png_of_announced_size(0, 5), "at most 2 megapixels"),
+    ],
+)
+def test_refuses_what_is_no_photo(data, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        decode(data)
+
+
+@given(data=st.data())
+def test_survives_mutated_files(data):
+    name = data.draw(st.sampled_from(sorted(FILES)))
+    file = bytearray(FILES[name])
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, min(len(file), 600) - 1))
+        file[place] = data.draw(st.integers(0, 255))
+    try:
+        pixels = decode(bytes(file))
+    except tf.errors.OpError as error:
+        assert isinstance(error, tf.errors.InvalidArgumentError)
+    else:
+        assert pixels.shape[-1] == 3
+
+
+@given(
+    left=st.floats(-300, 300),
+    top=st.floats(-300, 300),
+    side=st.floats(0.5, 900),
+    width=st.integers(1, 200),
+    height=st.integers(1, 200),
+)
+def test_crops_as_the_predictor_does(left, top, side, width, height):
+    photo = np.random.default_rng(0).integers(
+        0, 256, (height, width, 3), np.uint8
+    )
+    box = BoundingBox(left, top, left + side, top + side)
+    expected = FaceCrop(box, 32).crop(photo)
+    np.testing.assert_array_equal(crop(photo, box.as_tuple()), expected)
+
+
+def test_crops_far_away_and_enormous_boxes():
+    photo = np.full((50, 40, 3), 200, np.uint8)
+    far = BoundingBox(1e6 - 10, 1e6 - 10, 1e6, 1e6)
+    assert not crop(photo, far.as_tuple()).numpy().any()
+    large = BoundingBox(-5e5, -5e5, 5e5, 5e5)
+    expected = FaceCrop(large, 32).crop(photo)
+    np.testing.assert_array_equal(crop(photo, large.as_tuple()), expected)
+
+
+def test_maps_points_and_boxes_as_the_predictor_does():
+    points = np.random.default_rng(0).uniform(0, 256, (1, 68, 3))
+    points = points.astype(np.float32)
+    box = BoundingBox(10.3, 20.7, 74.4, 80.1).square()
+    found = to_photo(points, tf.constant([box.as_tuple()], tf.float64))
+    expected = FaceCrop(box, 8).to_photo(points[0])
+    expected[:, 2] -= expected[:, 2].mean()
+    np.testing.assert_allclose(found[0], expected, rtol=1e-12, atol=1e-12)
+    crops = landmarks_crop(found)
+    around = BoundingBox.from_points(expected).landmarks_crop()
+    np.testing.assert_allclose(crops[0], around.as_tuple(), rtol=1e-12)
+    given_box = BoundingBox(1, 2, 31, 12)
+    np.testing.assert_array_equal(
+        square(tf.constant(given_box.as_tuple(), tf.float64)),
+        given_box.square().as_tuple(),
+    )
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (5, 5, 5, 9),
+        (9, 5, 5, 9),
+        (-9, 0, 0, 9),
+        (0, 50, 9, 60),
+        (np.nan, 0, 9, 9),
+        (0, 0, np.inf, 9),
+        (-1e9, 0, 9, 9),
+    ],
+)
+def test_refuses_boxes_beside_the_photo(box):
+    photo = np.zeros((50, 40, 3), np.uint8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Expected a box"):
+        checked_box(tf.constant(box, tf.float32), photo)
