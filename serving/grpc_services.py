@@ -104,7 +104,7 @@ def add_services(
     }
     for service, answers in methods.items():
         handlers = {
-            name: _handler(name, request, answer, metrics)
+            name: _handler(name, request, answer, inference, metrics)
             for name, (request, answer) in answers.items()
         }
         server.add_generic_rpc_handlers(
@@ -160,7 +160,11 @@ def _reload(
 
 
 def _handler(
-    method: str, request_type: type[Message], answer: Answer, metrics: Metrics
+    method: str,
+    request_type: type[Message],
+    answer: Answer,
+    inference: Inference,
+    metrics: Metrics,
 ) -> grpc.RpcMethodHandler:
     def handle(content: bytes, context: grpc.ServicerContext) -> bytes:
         started = time.perf_counter()
@@ -168,7 +172,7 @@ def _handler(
         name, code = "", grpc.StatusCode.OK
         try:
             request = _parse(request_type, content)
-            name = _model_name(request)
+            name = inference.manager.known(_model_name(request))
             found = answer(request, context.time_remaining())
             return found if isinstance(found, bytes) else _serialize(found)
         except ServingError as error:

@@ -99,7 +99,7 @@ class LoadedModel:
         except (ValueError, TypeError) as error:
             # NumPy or the session could not convert an array.
             raise invalid_argument(str(error)) from error
-        return dict(zip(wanted, map(np.asarray, found), strict=True))
+        return dict(zip(wanted, map(_array, found), strict=True))
 
     def close(self) -> None:
         """Frees its memory; nothing may run any more."""
@@ -164,6 +164,11 @@ def _check_input(
             f"Shape of tensor {name} [{found}] is not compatible with expected "
             f"shape {shape_text(shape)}"
         )
+
+
+def _array(value: Any) -> np.ndarray:
+    # Sessions return a scalar string as bytes.
+    return np.array(value, object if isinstance(value, bytes) else None)
 
 
 def _tensor(info: meta_graph_pb2.TensorInfo) -> str:

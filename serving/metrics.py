@@ -47,14 +47,12 @@ class Metrics:
         Args:
             method: `Predict`, `Classify`, ...
             entry_point: `GRPC` or `REST`.
-            model_name: Its model.
+            model_name: Its model; empty if there is none of that name.
             code: How it ended.
             seconds: How long it took.
         """
-        # Names that do not exist would fill the memory with counters.
-        known = "" if code is grpc.StatusCode.NOT_FOUND else model_name
-        self._requests.labels(known, code.name).inc()
-        self._latencies.labels(known, method, entry_point).observe(
+        self._requests.labels(model_name, code.name).inc()
+        self._latencies.labels(model_name, method, entry_point).observe(
             1e6 * seconds
         )
 

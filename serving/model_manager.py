@@ -133,6 +133,14 @@ class ModelManager:
         """Has a function called after versions came or went."""
         self._listeners.append(listener)
 
+    def known(self, name: str) -> str:
+        """Returns the name if a model has it, or else nothing.
+
+        What is counted by the names that callers send would fill the memory.
+        """
+        with self._lock:
+            return name if name in self._models else ""
+
     @property
     def is_ready(self) -> bool:
         """Whether every model has a version that answers."""
@@ -340,7 +348,8 @@ class ModelManager:
 
 
 def _checked(configs: Iterable[ModelConfig]) -> list[ModelConfig]:
-    found = list(configs)
+    # Copies, as the caller may change its own.
+    found = copy.deepcopy(list(configs))
     names = [config.name for config in found]
     for config in found:
         if not config.name or not config.base_path:

@@ -294,9 +294,7 @@ def _png_size(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return size[1], size[0]
 
 
-def _checked(
-    value: tf.Tensor, condition: tf.Tensor, message: str
-) -> tf.Tensor:
+def _checked(value: tf.Tensor, condition: tf.Tensor, message: str) -> tf.Tensor:
     """Returns a value that whoever uses it gets after the check only."""
     check = tf.debugging.Assert(condition, [message], summarize=1)
     # Eagerly the check is done already.

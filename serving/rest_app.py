@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import BaseConverter, Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from serving.grpc_services import model_status
@@ -56,11 +56,17 @@ _HTTP_CODES = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-_MODEL = "/v1/models/<name>"
-_VERSIONS = ("", "/versions/<int:version>", "/labels/<label>")
+_MODEL = "/v1/models/<name:name>"
+_VERSIONS = ("", "/versions/<int:version>", "/labels/<name:label>")
 _BASE64_KEY = "b64"
 
 Answer = Callable[["Call"], bytes]
+
+
+class _NameConverter(BaseConverter):
+    """A model's name, up to the method that follows a colon."""
+
+    regex = "[^/:]+"
 
 
 class Call:
@@ -136,7 +142,11 @@ class RestApp:
             for version in _VERSIONS
             for ending, (method, answer) in answers.items()
         ]
-        self._map = Map(rules, strict_slashes=True, merge_slashes=False)
+        self._map = Map(
+            rules,
+            merge_slashes=False,
+            converters={"name": _NameConverter},
+        )
         self._metrics_path = metrics_path
 
     def __call__(
@@ -177,7 +187,11 @@ class RestApp:
             status = _HTTP_CODES.get(code, 500)
         if method:
             self._metrics.count(
-                method, "REST", name, code, time.perf_counter() - started
+                method,
+                "REST",
+                self._inference.manager.known(name),
+                code,
+                time.perf_counter() - started,
             )
         return Response(content, status=status, content_type="application/json")
 

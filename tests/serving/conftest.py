@@ -1,5 +1,6 @@
 import keras
 import pytest
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 from serving.export import export
 from serving.server import ModelServer
@@ -8,7 +9,6 @@ from tests.serving.saved_models import save_examples_model, save_half_plus
 from tests.training.miniature import make_miniature_model
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.models.face_gcn import FaceGCN
-from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
 
 @pytest.fixture(scope="session")

@@ -23,15 +23,15 @@ class HalfPlus(tf.Module):
     @tf.function(
         input_signature=[
             tf.TensorSpec((None, 2), tf.uint8, "pixels"),
-            tf.TensorSpec((), tf.string, "name"),
+            tf.TensorSpec((), tf.string, "title"),
         ]
     )
-    def describe(self, pixels, name):
+    def describe(self, pixels, title):
         pixels = tf.ensure_shape(pixels, (None, 2))
         sums = tf.reduce_sum(tf.cast(pixels, tf.int64), 1)
         return {
             "sums": sums,
-            "name": tf.strings.join([name, "!"]),
+            "title": tf.strings.join([title, "!"]),
             "raw_bytes": tf.fill(tf.shape(sums), b"\xff\x00"),
         }
 

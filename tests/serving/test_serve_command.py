@@ -1,0 +1,247 @@
+"""`facegcn serve` as a process of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+import trustme
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from tests.serving.saved_models import half_plus, save_half_plus
+from tf_facegcn.serving_commands import _as_words
+
+pytestmark = pytest.mark.slow
+STARTED = 90.0
+
+
+def free_port():
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return opened.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(*arguments):
+    """Runs the command; ends it with SIGTERM."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tf_facegcn", "serve", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+
+def wait_until_serving(channel, process):
+    stub = health_pb2_grpc.HealthStub(channel)
+    end = time.monotonic() + STARTED
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(grpc.RpcError):
+            status = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
+            if status.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+        time.sleep(0.1)
+    raise AssertionError("It does not serve")
+
+
+def predict(channel, x=4.0, name="half_plus"):
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    value = np.array([x], np.float32)
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(value))
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    response = stub.Predict(request, timeout=20)
+    return response.outputs["y"].float_val[0], response.model_spec.version.value
+
+
+def test_swaps_versions_and_ends_under_load_without_a_failure(tmp_path):
+    base = tmp_path / "half_plus"
+    save_half_plus(base / "1", 1)
+    port, rest_port = free_port(), free_port()
+    answers, failures, ended = [], [], threading.Event()
+    with (
+        serving(
+            # As TensorFlow Serving writes them.
+            f"--port={port}",
+            f"--rest_api_port={rest_port}",
+            "--model_name=half_plus",
+            f"--model_base_path={base}",
+            "--file_system_poll_wait_seconds=0.2",
+            "--enable_model_warmup",
+            "--max_waiting_requests=100",
+        ) as process,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        wait_until_serving(channel, process)
+
+        def ask():
+            while not ended.is_set():
+                try:
+                    answers.append(predict(channel))
+                except grpc.RpcError as error:
+                    # Once it ends, it refuses what is new.
+                    if not (
+                        stopping.is_set()
+                        and error.code() is grpc.StatusCode.UNAVAILABLE
+                    ):
+                        failures.append(error)
+                        return
+                    time.sleep(0.05)
+
+        stopping = threading.Event()
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for version in range(2, 7):
+            save_half_plus(tmp_path / "next", version)
+            (tmp_path / "next").rename(base / str(version))
+            end = time.monotonic() + 30
+            while not answers or answers[-1][1] != version:
+                assert time.monotonic() < end and not failures
+                time.sleep(0.02)
+        status = requests.get(
+            f"http://127.0.0.1:{rest_port}/v1/models/half_plus", timeout=10
+        ).json()
+        assert status["model_version_status"][0]["version"] == "6"
+        stopping.set()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        ended.set()
+        for thread in threads:
+            thread.join(20)
+    assert not failures
+    for y, version in answers:
+        assert y == half_plus(4.0, version)
+
+
+def pem_of(certificate):
+    """The key and the certificate, as PEM."""
+    return (
+        certificate.private_key_pem.bytes(),
+        b"".join(each.bytes() for each in certificate.cert_chain_pems),
+    )
+
+
+def test_mutual_tls_unix_socket_and_files_of_configuration(
+    tmp_path, models_folder
+):
+    certificates = trustme.CA()
+    authority = certificates.cert_pem.bytes()
+    server_key, server_cert = pem_of(certificates.issue_cert("localhost"))
+    key, cert = pem_of(certificates.issue_cert("client@localhost"))
+
+    def text(value):
+        return json.dumps(value.decode())
+
+    ssl_file = tmp_path / "ssl.pbtxt"
+    ssl_file.write_text(
+        f"server_key: {text(server_key)}\nserver_cert: {text(server_cert)}\n"
+        f"custom_ca: {text(authority)}\nclient_verify: true\n"
+    )
+    models_file = tmp_path / "models.pbtxt"
+    base = models_folder / "half_plus"
+
+    def write_models(version):
+        models_file.write_text(
+            'model_config_list { config { name: "half_plus" '
+            f'base_path: "{base}" model_platform: "tensorflow" '
+            "model_version_policy { specific { versions: "
+            f"{version} }} }} }} }}"
+        )
+
+    write_models(2)
+    monitoring = tmp_path / "monitoring.pbtxt"
+    monitoring.write_text('prometheus_config { enable: true path: "/m" }')
+    port, rest_port = free_port(), free_port()
+    socket_path = tmp_path / "socket"
+    with (
+        serving(
+            *("--port", port, "--rest-api-port", rest_port),
+            *("--ssl-config-file", ssl_file),
+            *("--model-config-file", models_file),
+            *("--model-config-file-poll-wait-seconds", 0.2),
+            *("--monitoring-config-file", monitoring),
+            *("--grpc-socket-path", socket_path),
+            *("--host", "127.0.0.1", "--log-format", "json"),
+        ) as process,
+        grpc.insecure_channel(f"unix:{socket_path}") as local,
+    ):
+        wait_until_serving(local, process)
+        assert predict(local) == (half_plus(4.0, 2), 2)
+        address = f"localhost:{port}"
+        both = grpc.ssl_channel_credentials(authority, key, cert)
+        with grpc.secure_channel(address, both) as channel:
+            assert predict(channel) == (half_plus(4.0, 2), 2)
+        alone = grpc.ssl_channel_credentials(authority)
+        with (
+            grpc.secure_channel(address, alone) as channel,
+            pytest.raises(grpc.RpcError),
+        ):
+            predict(channel)
+        text = requests.get(f"http://127.0.0.1:{rest_port}/m", timeout=10).text
+        assert 'request_count{model_name="half_plus",status="OK"} 2.0' in text
+        write_models(3)
+        end = time.monotonic() + 30
+        while predict(local)[1] != 3:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set(lines[0])
+    assert any("half_plus version 3: loaded" in x["message"] for x in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "--model-base-path DIR"),
+        (["--model_config_file=nowhere"], 1, "nowhere"),
+        (["--model_base_path=.", "--port=1", "--host=8.8.8.8"], 1, "listen"),
+        (["--model_base_path=.", "--model_nam=x"], 2, "No such option"),
+        (
+            ["--model_base_path=.", "--ssl_config_file=pyproject.toml"],
+            1,
+            "SSLConfig",
+        ),
+    ],
+)
+def test_wrong_usage_ends_with_one_line(arguments, code, message):
+    with serving(*arguments) as process:
+        _, output = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert message in output
+    assert "Traceback" not in output
+
+
+def test_flags_of_tensorflow_serving_become_words():
+    given = ["--model_name=a_b", "--enable_model_warmup", "x_y"]
+    assert _as_words(given) == [
+        "--model-name=a_b",
+        "--enable-model-warmup=true",
+        "x_y",
+    ]
