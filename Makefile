@@ -8,7 +8,7 @@ INSTALLED_JAX := $(VENV)/.installed_jax
 .PHONY: demo test lint bench clean
 
 demo: $(INSTALLED)
-	@$(BIN)/facegcn predict tf_facegcn/assets/astronaut.jpg --output output/demo --verbose
+	@$(BIN)/python -m serving.demo tf_facegcn/assets/astronaut.jpg output/demo
 	@echo "The mesh (obj), the landmarks and pose (json), the arrays (npz) and the picture are in output/demo"
 
 test: $(INSTALLED) $(INSTALLED_JAX)

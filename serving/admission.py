@@ -28,6 +28,7 @@ class Admission:
         self._changed = threading.Condition()
         self._num_running = 0
         self._num_waiting = 0
+        self._is_closed = False
 
     @contextlib.contextmanager
     def admit(self, timeout: float | None = None) -> Iterator[None]:
@@ -45,7 +46,12 @@ class Admission:
         finally:
             with self._changed:
                 self._num_running -= 1
-                self._changed.notify()
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """Refuses all further requests; those that were accepted go on."""
+        with self._changed:
+            self._is_closed = True
 
     def wait_until_idle(self, timeout: float) -> bool:
         """Waits until nothing runs or waits; returns whether that is so."""
@@ -58,6 +64,11 @@ class Admission:
         if timeout is not None and timeout <= 0:
             raise _too_late()
         with self._changed:
+            if self._is_closed:
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "The server is ending; ask another one",
+                )
             if self._num_running < self.max_running and not self._num_waiting:
                 self._num_running += 1
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from serving.serving_error import ServingError
 # Threads beside those that run or wait: to refuse, and to answer health and
 # status while requests wait.
 _FREE_THREADS = 8
+# How long callers get to notice that the server ends.
+_NOTICE_SECONDS = 0.5
 _SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE)
 
 _LOGGER = logging.getLogger(__name__)
@@ -107,10 +110,13 @@ class ModelServer:
         """
         self._is_stopping.set()
         self._tell_health()
+        # What gRPC receives while it stops is cancelled; it is better told to
+        # go elsewhere, for as long as callers need to notice.
+        self._admission.close()
+        self._admission.wait_until_idle(grace)
+        time.sleep(min(grace, _NOTICE_SECONDS))
         stopped = self._server.stop(grace)
         if self._rest is not None:
-            # Closes the listening socket; what is being answered goes on.
-            self._admission.wait_until_idle(grace)
             self._rest.close()
         stopped.wait()
         self.manager.close()
