@@ -63,9 +63,7 @@ def _server(base_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def _wait_until_serving(
-    address: str, process: subprocess.Popen[bytes]
-) -> None:
+def _wait_until_serving(address: str, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + _START_SECONDS
     with grpc.insecure_channel(address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)

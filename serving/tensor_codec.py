@@ -79,8 +79,9 @@ def decode_tensor(proto: tensor_pb2.TensorProto) -> np.ndarray:
     count = math.prod(shape)
     dtype = tf.dtypes.as_dtype(proto.dtype).as_numpy_dtype
     item_size = 8 if dtype is object else np.dtype(dtype).itemsize
-    if count * item_size > MAX_TENSOR_BYTES:
-        raise TensorError(f"{count} elements")
+    # NumPy multiplies the sizes that are not 0 even where another one is.
+    if math.prod(size or 1 for size in shape) * item_size > MAX_TENSOR_BYTES:
+        raise TensorError(f"shape {shape}")
     if proto.tensor_content:
         return _of_content(proto.tensor_content, count, dtype).reshape(shape)
     values = _values(getattr(proto, field), proto.dtype, dtype)

@@ -83,7 +83,7 @@ def test_missing_values_repeat_the_last_one():
 
 @pytest.mark.parametrize(
     "sizes",
-    [(-1,), (2**62, 2**62), (10**9,), (1,) * 65, (3,)],
+    [(-1,), (2**62, 2**62), (10**9,), (0, 2**62, 2**62), (1,) * 65, (3,)],
 )
 def test_refuses_lying_shapes_before_it_allocates(sizes):
     proto = tf.make_tensor_proto(np.zeros(2, np.float32))
