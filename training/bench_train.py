@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import keras
 import numpy as np
 
 from tf_facegcn.benchmarks.environment import describe_environment
+from tf_facegcn.benchmarks.memory import peak_memory
 
 _BATCH = 8
 # Steps that warm up; then steps are timed for so many seconds, but so many of
@@ -160,12 +160,10 @@ def measure(case: TrainingCase) -> dict[str, float]:
         verbose=0,
     )
     seconds = float(np.median(times.seconds[_WARM_UPS:]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "seconds_a_step": seconds,
         "images_per_second": _BATCH / seconds,
-        # Linux counts kilobytes, macOS bytes.
-        "peak_memory_mb": peak / (1e6 if sys.platform == "darwin" else 1e3),
+        "peak_memory_mb": peak_memory() / 1e6,
     }
 
 
