@@ -5,22 +5,15 @@ Usage: python -m serving.demo PHOTO OUTPUT
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from serving.server_process import ServerProcess
 
 _COMMAND = (sys.executable, "-m", "tf_facegcn")
 _MODEL = "facegcn"
-_START_SECONDS = 120.0
 
 
 def main(photo: Path, output: Path) -> None:
@@ -32,54 +25,23 @@ def main(photo: Path, output: Path) -> None:
 
     Raises:
         subprocess.CalledProcessError: If a command fails; it has said why.
-        TimeoutError: If the server does not come up.
+        ChildProcessError: If the server does not come up.
+        TimeoutError: Likewise.
     """
     models = output / "saved_models"
     # The folder of an earlier demonstration.
     shutil.rmtree(models, ignore_errors=True)
     _run("export", "--weights", "lite", "--output", models / _MODEL)
-    with _server(models / _MODEL) as address:
+    server = ServerProcess(
+        *("--model-name", _MODEL, "--model-base-path", str(models / _MODEL))
+    )
+    _show("serve", *server.arguments)
+    with server:
+        server.wait_until_serving()
         _run(
             *("predict", photo, "--output", output, "--verbose"),
-            *("--server", address),
+            *("--server", server.address),
         )
-
-
-@contextlib.contextmanager
-def _server(base_path: Path) -> Iterator[str]:
-    """Runs a server on a free port, and stops it."""
-    address = f"localhost:{_free_port()}"
-    arguments = [
-        *("--model-name", _MODEL, "--model-base-path", str(base_path)),
-        *("--port", address.rpartition(":")[2]),
-    ]
-    _show("serve", *arguments)
-    process = subprocess.Popen([*_COMMAND, "serve", *arguments])
-    try:
-        _wait_until_serving(address, process)
-        yield address
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-def _wait_until_serving(address: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _START_SECONDS
-    with grpc.insecure_channel(address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        while time.monotonic() < end and process.poll() is None:
-            with contextlib.suppress(grpc.RpcError):
-                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=5)
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            time.sleep(0.1)
-    raise TimeoutError(f"The server on {address} did not become ready")
-
-
-def _free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("localhost", 0))
-        return int(opened.getsockname()[1])
 
 
 def _run(*arguments: str | Path) -> None:

@@ -65,7 +65,7 @@ class ModelServer:
         self.manager = ModelManager(
             options.models,
             ModelLoader(
-                options.intra_op_threads,
+                options.threads_per_operation,
                 options.inter_op_threads,
                 warm_up=options.warm_up,
             ),

@@ -228,7 +228,12 @@ def serve(  # noqa: PLR0913
         int, typer.Option(min=0, metavar="N", help="Sets the next two.")
     ] = 0,
     tensorflow_intra_op_parallelism: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Threads of an operation.")
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Threads of an operation; 0: cores by requests running.",
+        ),
     ] = 0,
     tensorflow_inter_op_parallelism: Annotated[
         int, typer.Option(min=0, metavar="N", help="Operations side by side.")
@@ -239,7 +244,7 @@ def serve(  # noqa: PLR0913
     ] = None,
     max_waiting_requests: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="More are refused; two a core."),
+        typer.Option(min=0, metavar="N", help="More are refused; one a core."),
     ] = None,
     max_request_megabytes: Annotated[
         int, typer.Option(min=1, metavar="MB", help="Larger are refused.")
@@ -297,9 +302,7 @@ def serve(  # noqa: PLR0913
             poll_seconds=file_system_poll_wait_seconds,
             max_running=max_running_requests or cores,
             max_waiting=(
-                2 * cores
-                if max_waiting_requests is None
-                else max_waiting_requests
+                cores if max_waiting_requests is None else max_waiting_requests
             ),
             max_message_bytes=max_request_megabytes * 1_000_000,
             num_load_retries=max_num_load_retries,
