@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 
 import grpc
-import numpy as np
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -19,15 +17,20 @@ from tensorflow_serving.apis import (
 )
 
 from serving.admission import Admission
+from serving.example_signatures import (
+    CLASSIFY,
+    REGRESS,
+    check_examples_signature,
+    classifications,
+    regressions,
+    serialized_examples,
+)
 from serving.loaded_model import Arrays, LoadedModel, Signature
 from serving.model_manager import ModelManager
 from serving.serving_error import ServingError, invalid_argument
 from serving.tensor_codec import TensorError, decode_tensor
 
 DEFAULT_SIGNATURE = "serving_default"
-CLASSIFY = "tensorflow/serving/classify"
-REGRESS = "tensorflow/serving/regress"
-PREDICT = "tensorflow/serving/predict"
 
 
 class Inference:
@@ -36,11 +39,20 @@ class Inference:
     Args:
         manager: The models.
         admission: How many requests run at a time.
+        check_method_names: Whether Classify and Regress need a signature of
+            that method; those that TensorFlow 2 writes have none.
     """
 
-    def __init__(self, manager: ModelManager, admission: Admission) -> None:
+    def __init__(
+        self,
+        manager: ModelManager,
+        admission: Admission,
+        *,
+        check_method_names: bool = False,
+    ) -> None:
         self.manager = manager
         self.admission = admission
+        self._check_method_names = check_method_names
 
     def predict(
         self,
@@ -75,11 +87,11 @@ class Inference:
     ) -> classification_pb2.ClassificationResponse:
         """Answers Classify; arguments and errors as `predict`."""
         response = classification_pb2.ClassificationResponse()
-        found, spec = self._run_examples(
+        found, count, spec = self._run_examples(
             request.model_spec, request.input, CLASSIFY, timeout
         )
         response.model_spec.CopyFrom(spec)
-        response.result.CopyFrom(_classifications(found))
+        response.result.CopyFrom(classifications(found, count))
         return response
 
     def regress(
@@ -89,11 +101,11 @@ class Inference:
     ) -> regression_pb2.RegressionResponse:
         """Answers Regress; arguments and errors as `predict`."""
         response = regression_pb2.RegressionResponse()
-        found, spec = self._run_examples(
+        found, count, spec = self._run_examples(
             request.model_spec, request.input, REGRESS, timeout
         )
         response.model_spec.CopyFrom(spec)
-        response.result.CopyFrom(_regressions(found))
+        response.result.CopyFrom(regressions(found, count))
         return response
 
     def multi_inference(
@@ -105,15 +117,17 @@ class Inference:
         _check_tasks(request.tasks)
         response = inference_pb2.MultiInferenceResponse()
         for task in request.tasks:
-            found, spec = self._run_examples(
+            found, count, spec = self._run_examples(
                 task.model_spec, request.input, task.method_name, timeout
             )
             result = response.results.add()
             result.model_spec.CopyFrom(spec)
             if task.method_name == CLASSIFY:
-                result.classification_result.CopyFrom(_classifications(found))
+                result.classification_result.CopyFrom(
+                    classifications(found, count)
+                )
             else:
-                result.regression_result.CopyFrom(_regressions(found))
+                result.regression_result.CopyFrom(regressions(found, count))
         return response
 
     def metadata(
@@ -151,32 +165,22 @@ class Inference:
         examples: input_pb2.Input,
         method: str,
         timeout: float | None,
-    ) -> tuple[Arrays, model_pb2.ModelSpec]:
+    ) -> tuple[Arrays, int, model_pb2.ModelSpec]:
         with self._use(spec) as (model, version):
             name = spec.signature_name or DEFAULT_SIGNATURE
-            signature = signature_of(model, name)
-            if signature.method_name != method:
+            if name not in model.signatures:
                 raise invalid_argument(
-                    f"Expected {method.rpartition('/')[2]} signature "
-                    f"method_name to be {method}. Was: {signature.method_name}"
+                    f"No signature was found with the name: {name}"
                 )
-            if len(signature.inputs) != 1:
-                raise invalid_argument(
-                    "Expected a signature with one input. It has: "
-                    f"{sorted(signature.inputs)}"
-                )
-            serialized = _serialized_examples(examples)
+            signature = model.signatures[name]
+            outputs = check_examples_signature(
+                signature, method, check_method_name=self._check_method_names
+            )
+            serialized = serialized_examples(examples)
+            inputs = {next(iter(signature.inputs)): serialized}
             with self.admission.admit(timeout):
-                found = model.run(
-                    name, {next(iter(signature.inputs)): serialized}
-                )
-        for output in found.values():
-            if not output.ndim or len(output) != len(serialized):
-                raise invalid_argument(
-                    "Expected an output for each of the "
-                    f"{len(serialized)} examples. Received: {output.shape}"
-                )
-        return found, _spec(spec.name, version, name)
+                found = model.run(name, inputs, outputs)
+        return found, len(serialized), _spec(spec.name, version, name)
 
 
 def version_choice(
@@ -292,64 +296,6 @@ def _check_tasks(tasks: Iterable[inference_pb2.InferenceTask]) -> None:
             "All ModelSpecs in a MultiInferenceRequest must access the same "
             f"model name. Received: {sorted(names)}"
         )
-
-
-def _serialized_examples(examples: input_pb2.Input) -> np.ndarray:
-    kind = examples.WhichOneof("kind")
-    if kind == "example_list":
-        items = [
-            each.SerializeToString() for each in examples.example_list.examples
-        ]
-    elif kind == "example_list_with_context":
-        # Joined messages merge: the context's features, then the example's.
-        with_context = examples.example_list_with_context
-        context = with_context.context.SerializeToString()
-        items = [
-            context + each.SerializeToString() for each in with_context.examples
-        ]
-    else:
-        items = []
-    if not items:
-        raise invalid_argument("Input is empty.")
-    values = np.empty(len(items), object)
-    values[:] = items
-    return values
-
-
-def _classifications(
-    found: Arrays,
-) -> classification_pb2.ClassificationResult:
-    classes, scores = found.get("classes"), found.get("scores")
-    if classes is None and scores is None:
-        raise invalid_argument(
-            "Expected classification signature outputs to contain at least "
-            f"one of classes and scores. Signature was: {sorted(found)}"
-        )
-    result = classification_pb2.ClassificationResult()
-    for row in range(len(next(iter(found.values())))):
-        item = result.classifications.add()
-        labels = () if classes is None else np.atleast_1d(classes[row])
-        values = () if scores is None else np.atleast_1d(scores[row])
-        for label, score in itertools.zip_longest(labels, values):
-            each = item.classes.add()
-            if label is not None:
-                each.label = label
-            if score is not None:
-                each.score = float(score)
-    return result
-
-
-def _regressions(found: Arrays) -> regression_pb2.RegressionResult:
-    outputs = found.get("outputs")
-    if outputs is None or outputs.size != len(outputs):
-        raise invalid_argument(
-            "Expected a regression signature with one number for each example "
-            f"as its output outputs. Received: {sorted(found)}"
-        )
-    result = regression_pb2.RegressionResult()
-    for value in outputs.reshape(-1):
-        result.regressions.add(value=float(value))
-    return result
 
 
 def _spec(name: str, version: int, signature: str) -> model_pb2.ModelSpec:

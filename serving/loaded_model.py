@@ -21,7 +21,6 @@ from serving.serving_error import (
 Arrays = dict[str, np.ndarray]
 Signature: TypeAlias = meta_graph_pb2.SignatureDef
 
-_TAG = "serve"
 # The signature of a SavedModel that loads variables; nobody may call it.
 _INTERNAL = "__saved_model_init_op"
 
@@ -35,22 +34,26 @@ class LoadedModel:
     Args:
         folder: A version's folder, with `saved_model.pb`.
         config: Of the session.
+        tags: Of the graph to take.
 
     Raises:
         ValueError: If there is no SavedModel in the folder, or none with the
-            tag "serve".
+            tags.
         OSError: If it cannot be read.
     """
 
     def __init__(
-        self, folder: Path, config: tf.compat.v1.ConfigProto | None = None
+        self,
+        folder: Path,
+        config: tf.compat.v1.ConfigProto | None = None,
+        tags: Sequence[str] = ("serve",),
     ) -> None:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             with graph.as_default():
                 meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, [_TAG], str(folder)
+                    self._session, list(tags), str(folder)
                 )
         except (RuntimeError, tf.errors.OpError) as error:
             self._session.close()

@@ -110,6 +110,7 @@ class ModelManager:
             config.name: _Model(config) for config in _checked(configs)
         }
         self._stopping = threading.Event()
+        self._has_looked = threading.Event()
         self._thread: threading.Thread | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -149,6 +150,10 @@ class ModelManager:
             return bool(self._models) and all(
                 model.ready for model in self._models.values()
             )
+
+    def wait_for_first_look(self, timeout: float | None = None) -> bool:
+        """Waits until what was there at the start is loaded, or has failed."""
+        return self._has_looked.wait(timeout)
 
     def wait_until_ready(self, timeout: float | None = None) -> bool:
         """Waits until every model answers; returns whether it does."""
@@ -258,8 +263,8 @@ class ModelManager:
                 if known is None or version not in known.ready:
                     raise ServingError(
                         grpc.StatusCode.FAILED_PRECONDITION,
-                        f"Request to assign label to a version {version} of "
-                        f"model {name} that is not currently available for "
+                        f"Request to assign label to version {version} of "
+                        f"model {name}, which is not currently available for "
                         f"inference (label {label})",
                     )
 
@@ -274,6 +279,7 @@ class ModelManager:
         while True:
             with self._changing:
                 self._look()
+            self._has_looked.set()
             if self._poll_seconds <= 0:
                 return
             if self._stopping.wait(self._poll_seconds):
@@ -312,8 +318,11 @@ class ModelManager:
                 num_tries + 1,
             )
             _LOGGER.error("%s version %d: %s", name, version, error)
+            given_up = num_tries >= self._retry.num_retries
             status = VersionStatus(
-                State.END, grpc.StatusCode.UNKNOWN, str(error)
+                State.END if given_up else State.LOADING,
+                grpc.StatusCode.UNKNOWN,
+                str(error),
             )
             self._set_status(model, version, status)
             return

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
-import numpy as np
-import tensorflow as tf
 from google.protobuf import json_format
-from tensorflow.core.example import example_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    input_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
@@ -31,12 +25,15 @@ from serving.grpc_services import model_status
 from serving.inference import (
     DEFAULT_SIGNATURE,
     Inference,
-    check_names,
     signature_of,
     version_choice,
 )
-from serving.loaded_model import Arrays, Signature
 from serving.metrics import Metrics
+from serving.rest_json import (
+    body_of_outputs,
+    examples_of_body,
+    inputs_of_body,
+)
 from serving.serving_error import ServingError, invalid_argument
 from serving.tensor_codec import encode_tensor
 
@@ -58,7 +55,6 @@ _HTTP_CODES = {
 }
 _MODEL = "/v1/models/<name:name>"
 _VERSIONS = ("", "/versions/<int:version>", "/labels/<name:label>")
-_BASE64_KEY = "b64"
 
 Answer = Callable[["Call"], bytes]
 
@@ -201,31 +197,17 @@ class RestApp:
             name = call.spec.signature_name or DEFAULT_SIGNATURE
             signature = signature_of(model, name)
         request = predict_pb2.PredictRequest(model_spec=call.spec)
-        is_row_format = "instances" in body
-        if is_row_format == ("inputs" in body):
-            raise invalid_argument(
-                'Expected either "instances" or "inputs" in the request'
-            )
-        inputs = (
-            _of_rows(body["instances"], signature)
-            if is_row_format
-            else _of_columns(body["inputs"], signature)
-        )
+        inputs, in_rows = inputs_of_body(body, signature)
         for alias, array in inputs.items():
             request.inputs[alias].CopyFrom(encode_tensor(array))
         outputs, _ = self._inference.predict(request, call.timeout)
-        if is_row_format:
-            return _dump({"predictions": _rows(outputs)})
-        columns = {name: _plain(name, value) for name, value in outputs.items()}
-        single = len(columns) == 1
-        found = next(iter(columns.values())) if single else columns
-        return _dump({"outputs": found})
+        return _dump(body_of_outputs(outputs, in_rows=in_rows))
 
     def _classify(self, call: Call) -> bytes:
         body = call.body()
         response = self._inference.classify(
             classification_pb2.ClassificationRequest(
-                model_spec=call.spec, input=_examples(body)
+                model_spec=call.spec, input=examples_of_body(body)
             ),
             call.timeout,
         )
@@ -242,7 +224,7 @@ class RestApp:
         body = call.body()
         response = self._inference.regress(
             regression_pb2.RegressionRequest(
-                model_spec=call.spec, input=_examples(body)
+                model_spec=call.spec, input=examples_of_body(body)
             ),
             call.timeout,
         )
@@ -287,175 +269,6 @@ def _choice(
     spec: model_pb2.ModelSpec,
 ) -> tuple[str, int | None, str | None]:
     return (spec.name, *version_choice(spec))
-
-
-def _of_rows(rows: Any, signature: Signature) -> Arrays:
-    if not isinstance(rows, list) or not rows:
-        raise invalid_argument(
-            'Expected "instances" to be a list that is not empty'
-        )
-    names = sorted(signature.inputs)
-    by_name = all(
-        isinstance(row, dict) and set(row) != {_BASE64_KEY} for row in rows
-    )
-    if not by_name:
-        if len(names) != 1:
-            raise invalid_argument(
-                "Expected each of the instances to be an object with the "
-                f"inputs {names}"
-            )
-        return {names[0]: _array(names[0], rows, signature)}
-    check_names(signature, rows[0])
-    for row in rows:
-        if set(row) != set(names):
-            raise invalid_argument(
-                "Expected the same inputs in all instances, "
-                f"{names}. Received: {sorted(row)}"
-            )
-    return {
-        name: _array(name, [row[name] for row in rows], signature)
-        for name in names
-    }
-
-
-def _of_columns(columns: Any, signature: Signature) -> Arrays:
-    names = sorted(signature.inputs)
-    if not isinstance(columns, dict) or set(columns) == {_BASE64_KEY}:
-        if len(names) != 1:
-            raise invalid_argument(
-                f'Expected "inputs" to be an object with the inputs {names}'
-            )
-        return {names[0]: _array(names[0], columns, signature)}
-    check_names(signature, columns)
-    return {
-        name: _array(name, value, signature) for name, value in columns.items()
-    }
-
-
-def _array(name: str, value: Any, signature: Signature) -> np.ndarray:
-    """Makes an array of an input's type out of JSON."""
-    info: meta_graph_pb2.TensorInfo = signature.inputs[name]
-    dtype = tf.dtypes.as_dtype(info.dtype)
-    try:
-        shape, items = _flatten(value)
-        if dtype == tf.string:
-            array = np.empty(len(items), object)
-            array[:] = [_bytes(item) for item in items]
-        elif dtype == tf.bool:
-            _check_types(items, bool)
-            array = np.array(items, np.bool_)
-        else:
-            _check_types(items, (int, float) if dtype.is_floating else int)
-            array = np.array(items).astype(dtype.as_numpy_dtype)
-            if dtype.is_integer and array.tolist() != items:
-                raise ValueError(f"a number that {dtype.name} cannot hold")
-        return array.reshape(shape)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise invalid_argument(
-            f"JSON Value of {name} is no tensor of type {dtype.name}: {error}"
-        ) from error
-
-
-def _flatten(value: Any) -> tuple[list[int], list[Any]]:
-    """Finds the shape of nested lists, and what they hold in order."""
-    shape, items = [], [value]
-    while items and isinstance(items[0], list):
-        size = len(items[0])
-        if not all(
-            isinstance(item, list) and len(item) == size for item in items
-        ):
-            raise ValueError("lists of different lengths")
-        shape.append(size)
-        items = [item for row in items for item in row]
-    if any(isinstance(item, list) for item in items):
-        raise ValueError("lists beside values")
-    return shape, items
-
-
-def _check_types(items: list[Any], kinds: type | tuple[type, ...]) -> None:
-    for item in items:
-        is_number = not isinstance(item, bool) or kinds is bool
-        if not isinstance(item, kinds) or not is_number:
-            raise TypeError(f"{type(item).__name__} among its values")
-
-
-def _bytes(item: Any) -> bytes:
-    if isinstance(item, str):
-        return item.encode()
-    if isinstance(item, dict) and set(item) == {_BASE64_KEY}:
-        return base64.b64decode(item[_BASE64_KEY], validate=True)
-    raise TypeError(f"{type(item).__name__} among its strings")
-
-
-def _rows(outputs: Arrays) -> list[Any]:
-    for name, array in outputs.items():
-        if not array.ndim:
-            raise invalid_argument(
-                f'Output {name} has no batch; ask with "inputs" instead of '
-                '"instances"'
-            )
-    if len({len(array) for array in outputs.values()}) > 1:
-        raise invalid_argument(
-            'Outputs have batches of different sizes; ask with "inputs" '
-            'instead of "instances"'
-        )
-    columns = {name: _plain(name, array) for name, array in outputs.items()}
-    if len(columns) == 1:
-        return list(next(iter(columns.values())))
-    return [
-        dict(zip(columns, row, strict=True))
-        for row in zip(*columns.values(), strict=True)
-    ]
-
-
-def _plain(name: str, array: np.ndarray) -> Any:
-    """Makes JSON of an array; bytes become base64 if the name says so."""
-    if array.dtype != object:
-        return array.tolist()
-    values = np.empty(array.shape, object)
-    for place, item in np.ndenumerate(array):
-        values[place] = (
-            {_BASE64_KEY: base64.b64encode(item).decode()}
-            if name.endswith("_bytes")
-            else item.decode(errors="replace")
-        )
-    return values.tolist()
-
-
-def _examples(body: Mapping[str, Any]) -> input_pb2.Input:
-    rows = body.get("examples")
-    if not isinstance(rows, list) or not rows:
-        raise invalid_argument(
-            'Expected "examples" to be a list that is not empty'
-        )
-    found = input_pb2.Input()
-    if "context" in body:
-        examples = found.example_list_with_context
-        _fill(examples.context, body["context"])
-    else:
-        examples = found.example_list
-    for row in rows:
-        _fill(examples.examples.add(), row)
-    return found
-
-
-def _fill(example: example_pb2.Example, features: Any) -> None:
-    if not isinstance(features, dict):
-        raise invalid_argument("Expected an object of features as an example")
-    for name, value in features.items():
-        values = value if isinstance(value, list) else [value]
-        feature = example.features.feature[name]
-        try:
-            if all(type(item) is int for item in values):
-                feature.int64_list.value.extend(values)
-            elif all(type(item) in (int, float) for item in values):
-                feature.float_list.value.extend(values)
-            else:
-                feature.bytes_list.value.extend(map(_bytes, values))
-        except (TypeError, ValueError) as error:
-            raise invalid_argument(
-                f"Expected numbers or strings as feature {name}: {error}"
-            ) from error
 
 
 def _message(message: Any) -> dict[str, Any]:

@@ -33,9 +33,9 @@ class ServerProcess:
     Example:
         .. code-block:: python
 
-            with ServerProcess("--model-base-path", "saved_models/facegcn") as it:
-                it.wait_until_serving()
-                FaceGCNClient(it.address, model="default")
+            with ServerProcess("--model-base-path", "models/face") as server:
+                server.wait_until_serving()
+                FaceGCNClient(server.address, model="default")
     """
 
     def __init__(self, *arguments: str) -> None:

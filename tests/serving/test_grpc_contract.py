@@ -244,7 +244,16 @@ def test_says_what_is_wrong_with_examples(predictions):
     assert_fails(predictions.Regress, message, INVALID, "Input is empty")
     message.input.example_list.examples.extend(examples(1))
     message.model_spec.signature_name = "classify"
-    assert_fails(predictions.Regress, message, INVALID, "Was: " + CLASSIFY)
+    outputs = "Expected one output Tensor"
+    assert_fails(predictions.Regress, message, INVALID, outputs)
+    message.model_spec.signature_name = "no"
+    unknown = "No signature was found with the name: no"
+    assert_fails(predictions.Regress, message, INVALID, unknown)
+    message.model_spec.signature_name = ""
+    message.model_spec.name = "half_plus"
+    precondition = grpc.StatusCode.FAILED_PRECONDITION
+    no_inputs = "No regression inputs found in SignatureDef"
+    assert_fails(predictions.Regress, message, precondition, no_inputs)
 
 
 def test_infers_several_tasks(predictions):

@@ -127,11 +127,13 @@ def test_a_broken_version_leaves_the_old_one(base, start):
     retry = RetryPolicy(num_retries=2, interval=0.02)
     manager, _ = start(config_of(base), retry=retry)
     assert manager.wait_until_ready(10)
+    ok = manager.statuses("model")[1]
     (base / ".2").mkdir()
     (base / ".2" / "broken").touch()
     (base / ".2").rename(base / "2")
-    wait_for(lambda: states(manager).get(2) == State.END)
+    wait_for(lambda: manager.statuses("model").get(2, ok).message)
     status = manager.statuses("model", 2)[2]
+    assert status.state == State.LOADING  # It is tried again.
     assert status.code is grpc.StatusCode.UNKNOWN
     assert "broken" in status.message
     assert version_in_use(manager) == 1
