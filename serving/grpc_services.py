@@ -41,7 +41,11 @@ Answer = Callable[[Any, float | None], Message | bytes]
 
 
 def add_services(
-    server: grpc.Server, inference: Inference, metrics: Metrics
+    server: grpc.Server,
+    inference: Inference,
+    metrics: Metrics,
+    *,
+    with_tensor_content: bool = False,
 ) -> None:
     """Registers both services with a server.
 
@@ -49,12 +53,17 @@ def add_services(
         server: The server.
         inference: Answers the requests.
         metrics: Counts them.
+        with_tensor_content: Whether predictions hold packed bytes in place of
+            values.
     """
 
     def predict(
         request: predict_pb2.PredictRequest, timeout: float | None
     ) -> bytes:
-        return serialize_prediction(*inference.predict(request, timeout))
+        outputs, spec = inference.predict(request, timeout)
+        return serialize_prediction(
+            outputs, spec, as_content=with_tensor_content
+        )
 
     def metadata(
         request: get_model_metadata_pb2.GetModelMetadataRequest,
@@ -112,10 +121,14 @@ def add_services(
         )
 
 
-def serialize_prediction(outputs: Arrays, spec: model_pb2.ModelSpec) -> bytes:
+def serialize_prediction(
+    outputs: Arrays, spec: model_pb2.ModelSpec, *, as_content: bool = False
+) -> bytes:
     """Serializes a `PredictResponse` without copying a mesh value by value."""
     entries = [
-        serialize_map_entry(_OUTPUTS_TAG, name, serialize_tensor(array))
+        serialize_map_entry(
+            _OUTPUTS_TAG, name, serialize_tensor(array, as_content=as_content)
+        )
         for name, array in outputs.items()
     ]
     model = spec.SerializeToString()

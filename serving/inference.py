@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 import grpc
@@ -17,6 +18,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.admission import Admission
+from serving.batching import DirectRunner, Runner
 from serving.example_signatures import (
     CLASSIFY,
     REGRESS,
@@ -26,11 +28,13 @@ from serving.example_signatures import (
     serialized_examples,
 )
 from serving.loaded_model import Arrays, LoadedModel, Signature
+from serving.metrics import Metrics
 from serving.model_manager import ModelManager
 from serving.serving_error import ServingError, invalid_argument
 from serving.tensor_codec import TensorError, decode_tensor
 
 DEFAULT_SIGNATURE = "serving_default"
+_METHODS = {CLASSIFY: "Classify", REGRESS: "Regress"}
 
 
 class Inference:
@@ -39,6 +43,8 @@ class Inference:
     Args:
         manager: The models.
         admission: How many requests run at a time.
+        runner: Runs them, alone or in batches.
+        metrics: Notes how long they run.
         check_method_names: Whether Classify and Regress need a signature of
             that method; those that TensorFlow 2 writes have none.
     """
@@ -47,11 +53,15 @@ class Inference:
         self,
         manager: ModelManager,
         admission: Admission,
+        runner: Runner | None = None,
+        metrics: Metrics | None = None,
         *,
         check_method_names: bool = False,
     ) -> None:
         self.manager = manager
         self.admission = admission
+        self._runner = runner or DirectRunner()
+        self._metrics = metrics or Metrics()
         self._check_method_names = check_method_names
 
     def predict(
@@ -75,9 +85,15 @@ class Inference:
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             signature = signature_of(model, name)
             outputs = _checked_filter(signature, request.output_filter)
+            deadline = _Deadline(timeout)
             with self.admission.admit(timeout):
                 inputs = decode_inputs(signature, request.inputs)
-                found = model.run(name, inputs, outputs)
+                started = time.perf_counter()
+                found = self._runner.run(
+                    model, name, inputs, outputs, deadline.remaining()
+                )
+        seconds = time.perf_counter() - started
+        self._metrics.observe_run("Predict", request.model_spec.name, seconds)
         return found, _spec(request.model_spec.name, version, name)
 
     def classify(
@@ -178,9 +194,25 @@ class Inference:
             )
             serialized = serialized_examples(examples)
             inputs = {next(iter(signature.inputs)): serialized}
+            deadline = _Deadline(timeout)
             with self.admission.admit(timeout):
-                found = model.run(name, inputs, outputs)
+                started = time.perf_counter()
+                found = self._runner.run(
+                    model, name, inputs, outputs, deadline.remaining()
+                )
+        seconds = time.perf_counter() - started
+        self._metrics.observe_run(_METHODS[method], spec.name, seconds)
         return found, len(serialized), _spec(spec.name, version, name)
+
+
+class _Deadline:
+    """Seconds that are left of a timeout."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        return None if self._end is None else self._end - time.monotonic()
 
 
 def version_choice(

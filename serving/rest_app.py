@@ -53,6 +53,11 @@ _HTTP_CODES = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
+_CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
 _MODEL = "/v1/models/<name:name>"
 _VERSIONS = ("", "/versions/<int:version>", "/labels/<name:label>")
 
@@ -110,6 +115,7 @@ class RestApp:
         metrics: Counts them.
         timeout: Seconds that a request may take.
         metrics_path: Where Prometheus reads; `None` for nowhere.
+        with_cors: Whether pages of other origins may ask.
     """
 
     def __init__(
@@ -118,10 +124,13 @@ class RestApp:
         metrics: Metrics,
         timeout: float = 30.0,
         metrics_path: str | None = None,
+        *,
+        with_cors: bool = False,
     ) -> None:
         self._inference = inference
         self._metrics = metrics
         self._timeout = timeout
+        self._headers = _CORS_HEADERS if with_cors else {}
         answers: dict[str, tuple[str, Answer]] = {
             ":predict": ("POST", self._predict),
             ":classify": ("POST", self._classify),
@@ -154,8 +163,11 @@ class RestApp:
             response = Response(
                 self._metrics.text(), content_type="text/plain; version=0.0.4"
             )
+        elif request.method == "OPTIONS" and self._headers:
+            response = Response(status=204)
         else:
             response = self._response(request)
+        response.headers.update(self._headers)
         return response(environ, start_response)
 
     def _response(self, request: Request) -> Response:
@@ -163,7 +175,7 @@ class RestApp:
         code, method, name = grpc.StatusCode.OK, "", ""
         try:
             answer, values = self._map.bind_to_environ(request.environ).match()
-            method = answer.__name__.strip("_").title()
+            method = answer.__name__.strip("_")
             name = values["name"]
             spec = model_pb2.ModelSpec(name=name)
             if "version" in values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.admission import Admission
+from serving.batching import Batcher
 from serving.grpc_services import (
     MODEL_SERVICE,
     PREDICTION_SERVICE,
@@ -35,6 +37,8 @@ from serving.serving_error import ServingError
 # Threads beside those that run or wait: to refuse, and to answer health and
 # status while requests wait.
 _FREE_THREADS = 8
+# How often a server that loads looks whether it is to stop.
+_POLL_SECONDS = 0.1
 # How long callers get to notice that the server ends.
 _NOTICE_SECONDS = 0.5
 _SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE)
@@ -62,20 +66,32 @@ class ModelServer:
         self.options = options
         self.port: int | None = None
         self.rest_port: int | None = None
+        self._metrics = Metrics()
         self.manager = ModelManager(
             options.models,
             ModelLoader(
-                options.threads_per_operation,
-                options.inter_op_threads,
-                warm_up=options.warm_up,
+                options.session_config(),
+                options.saved_model_tags,
+                options.warm_up_repeats,
+                self._metrics,
             ),
             options.poll_seconds,
             RetryPolicy(options.num_load_retries, options.load_retry_seconds),
             labels_of_missing=options.labels_of_missing,
         )
         self._admission = Admission(options.max_running, options.max_waiting)
-        self._inference = Inference(self.manager, self._admission)
-        self._metrics = Metrics()
+        self._batcher = (
+            Batcher(options.batching, self._metrics)
+            if options.batching
+            else None
+        )
+        self._inference = Inference(
+            self.manager,
+            self._admission,
+            self._batcher,
+            self._metrics,
+            check_method_names=options.check_method_names,
+        )
         self._health = health.HealthServicer()
         self._is_stopping = threading.Event()
         self._server = self._make_grpc_server()
@@ -83,24 +99,39 @@ class ModelServer:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Listens, and begins to load models.
+        """Loads the models that are there, then listens.
+
+        As with TensorFlow Serving, who gets through can be answered. Models
+        that are missing or broken are not waited for.
 
         Raises:
             OSError: If a port cannot be had.
         """
+        self._check_ports()
         self._tell_health()
         self.manager.add_listener(self._tell_health)
+        self.manager.start()
+        while not self.manager.wait_for_first_look(_POLL_SECONDS):
+            if self._is_stopping.is_set():
+                return
         self._listen()
         self._server.start()
         if self.options.rest_port is not None:
             self._start_rest(self.options.rest_port)
-        self.manager.start()
         if self.options.models_file and self.options.models_file_poll_seconds:
             self._run(self._poll_models_file, self.options.models_file)
 
     def wait_until_ready(self, timeout: float | None = None) -> bool:
         """Waits until every model answers; returns whether it does."""
         return self.manager.wait_until_ready(timeout)
+
+    def request_stop(self) -> None:
+        """Ends `wait_until_stop`, and a `start` that still loads models."""
+        self._is_stopping.set()
+
+    def wait_until_stop(self) -> None:
+        """Waits for `request_stop`."""
+        self._is_stopping.wait()
 
     def stop(self, grace: float = 30.0) -> None:
         """Ends in order: not ready, answer what was accepted, free all.
@@ -119,6 +150,8 @@ class ModelServer:
         if self._rest is not None:
             self._rest.close()
         stopped.wait()
+        if self._batcher is not None:
+            self._batcher.close()
         self.manager.close()
         for thread in self._threads:
             thread.join(grace)
@@ -137,7 +170,12 @@ class ModelServer:
             ThreadPoolExecutor(num_threads, thread_name_prefix="grpc"),
             options=list(arguments.items()),
         )
-        add_services(server, self._inference, self._metrics)
+        add_services(
+            server,
+            self._inference,
+            self._metrics,
+            with_tensor_content=options.with_tensor_content,
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection(
             (
@@ -149,6 +187,24 @@ class ModelServer:
             server,
         )
         return server
+
+    def _check_ports(self) -> None:
+        """Finds a port that is taken before models are loaded for minutes."""
+        for port in (self.options.port, self.options.rest_port):
+            if not port:
+                continue
+            family = (
+                socket.AF_INET6 if ":" in self.options.host else socket.AF_INET
+            )
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.options.host.strip("[]"), port))
+                except OSError as error:
+                    raise OSError(
+                        f"Cannot listen on {self.options.host}:{port}: "
+                        f"{error}. Choose another one"
+                    ) from error
 
     def _listen(self) -> None:
         options = self.options
@@ -184,6 +240,7 @@ class ModelServer:
             self._metrics,
             options.rest_timeout,
             options.metrics_path,
+            with_cors=options.with_cors,
         )
         self._rest = waitress.server.create_server(
             app,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import grpc
+import tensorflow as tf
 from google.protobuf import text_format
 from google.protobuf.message import Message
 from tensorflow_serving.config.model_server_config_pb2 import (
@@ -16,7 +17,12 @@ from tensorflow_serving.config.model_server_config_pb2 import (
     ModelServerConfig,
 )
 
-from serving.protos.server_config_pb2 import MonitoringConfig, SSLConfig
+from serving.batching import BatchingOptions
+from serving.protos.server_config_pb2 import (
+    BatchingParameters,
+    MonitoringConfig,
+    SSLConfig,
+)
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -49,7 +55,16 @@ class ServerOptions:
         num_load_retries: How often a version that fails is tried again.
         load_retry_seconds: Seconds in between.
         labels_of_missing: Whether a label may name a missing version.
-        warm_up: Whether the warm-up requests of a version are made.
+        warm_up_repeats: How often the warm-up requests of a version are made.
+        saved_model_tags: Of the graph to take of a SavedModel.
+        session: Settings of TensorFlow's sessions; the numbers of threads
+            are put in.
+        batching: How requests are batched; `None` for each alone.
+        check_method_names: Whether Classify and Regress need a signature of
+            that method.
+        with_tensor_content: Whether answers hold packed bytes in place of
+            values.
+        with_cors: Whether pages of other origins may use REST.
         intra_op_threads: TensorFlow's threads for one operation; 0 to share
             the cores among the requests that may run at the same time.
         inter_op_threads: TensorFlow's threads for operations side by side.
@@ -74,7 +89,13 @@ class ServerOptions:
     num_load_retries: int = 5
     load_retry_seconds: float = 60.0
     labels_of_missing: bool = False
-    warm_up: bool = True
+    warm_up_repeats: int = 1
+    saved_model_tags: tuple[str, ...] = ("serve",)
+    session: tf.compat.v1.ConfigProto | None = None
+    batching: BatchingOptions | None = None
+    check_method_names: bool = False
+    with_tensor_content: bool = False
+    with_cors: bool = False
     intra_op_threads: int = 0
     inter_op_threads: int = 0
 
@@ -83,8 +104,22 @@ class ServerOptions:
         """TensorFlow's threads for one operation."""
         # More threads than cores at work make each other wait: for small
         # networks that costs two fifths of the throughput.
-        shared = (os.cpu_count() or 1) // self.max_running
+        num_runs = (
+            self.batching.num_threads if self.batching else self.max_running
+        )
+        shared = (os.cpu_count() or 1) // num_runs
         return self.intra_op_threads or max(1, shared)
+
+    def session_config(self) -> tf.compat.v1.ConfigProto:
+        """Makes the settings of TensorFlow's sessions."""
+        config = tf.compat.v1.ConfigProto()
+        if self.session is not None:
+            config.CopyFrom(self.session)
+        if self.intra_op_threads or not config.intra_op_parallelism_threads:
+            config.intra_op_parallelism_threads = self.threads_per_operation
+        if self.inter_op_threads:
+            config.inter_op_parallelism_threads = self.inter_op_threads
+        return config
 
     def credentials(self) -> grpc.ServerCredentials | None:
         """Makes gRPC's credentials; `None` to listen without."""
@@ -119,6 +154,44 @@ def read_models(path: Path) -> tuple[ModelConfig, ...]:
     if config.WhichOneof("config") != "model_config_list":
         raise ValueError(f"{path}: expected a model_config_list")
     return tuple(config.model_config_list.config)
+
+
+def read_session(
+    path: Path | None, gpu_memory_fraction: float = 0.0
+) -> tf.compat.v1.ConfigProto:
+    """Reads a text proto `ConfigProto` of TensorFlow's sessions.
+
+    Args:
+        path: The file; `None` for defaults.
+        gpu_memory_fraction: Part of a GPU's memory to take; 0 for as much as
+            is needed.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    config = tf.compat.v1.ConfigProto()
+    if path is not None:
+        read_text_proto(path, config)
+    if gpu_memory_fraction:
+        config.gpu_options.per_process_gpu_memory_fraction = gpu_memory_fraction
+    elif path is None:
+        config.gpu_options.allow_growth = True
+    return config
+
+
+def read_batching(path: Path | None) -> BatchingOptions:
+    """Reads a text proto `BatchingParameters`; `None` for defaults.
+
+    Raises:
+        ValueError: If it is none, or a number in it is wrong.
+    """
+    if path is None:
+        return BatchingOptions()
+    parameters = read_text_proto(path, BatchingParameters())
+    try:
+        return BatchingOptions.of_parameters(parameters)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_ssl(path: Path) -> SSLConfig:

@@ -26,7 +26,8 @@ from tf_facegcn.command_failures import (
     failures_on_one_line,
     report_unexpected,
 )
-from tf_facegcn.serving_commands import serving_app
+from tf_facegcn.export_command import export_app
+from tf_facegcn.serve_command import serve_app
 
 if TYPE_CHECKING:
     from tf_facegcn.imaging.bounding_box import BoundingBox
@@ -42,7 +43,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(bench_app, name="bench")
-app.add_typer(serving_app)
+app.add_typer(export_app)
+app.add_typer(serve_app)
 
 Item = TypeVar("Item")
 

@@ -22,7 +22,7 @@ from tests.serving.server_process import (
     serving,
     wait_until_serving,
 )
-from tf_facegcn.serving_commands import _as_words
+from tf_facegcn.serve_command import _as_words
 
 pytestmark = pytest.mark.slow
 

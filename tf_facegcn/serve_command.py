@@ -1,12 +1,10 @@
-"""The commands `export` and `serve`."""
+"""The command `serve`."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import threading
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,39 +12,42 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand
 
-from tf_facegcn.command_failures import (
-    Debug,
-    check_folder,
-    failures_on_one_line,
-)
+from tf_facegcn.command_failures import Debug, failures_on_one_line
 
-serving_app = typer.Typer()
+serve_app = typer.Typer()
 
 # TensorFlow Serving's flags that are switches: they may have a value.
 _SWITCHES = frozenset(
     {
-        "--enable-model-warmup",
         "--allow-version-labels-for-unavailable-models",
+        "--enable-batching",
+        "--enable-model-warmup",
+        "--enable-serialization-as-tensor-content",
+        "--enable-signature-method-name-check",
+        "--rest-api-enable-cors-support",
+    }
+)
+# Those that tune what this server has none of; they change no answer.
+_IGNORED = frozenset(
+    {
+        "--enable-grpc-healthcheck-service",
+        "--enable-profiler",
+        "--flush-filesystem-caches",
+        "--grpc-max-threads",
+        "--num-load-threads",
+        "--num-tflite-interpreters-per-pool",
+        "--num-tflite-pools",
+        "--num-unload-threads",
+        "--remove-unused-fields-from-bundle-metagraph",
+        "--skip-initialize-tpu",
+        "--xla-cpu-compilation-enabled",
+        "--xla-gpu-compilation-enabled",
     }
 )
 _MICROSECONDS = 1e6
 _MILLISECONDS = 1e3
-
-
-class Precision(StrEnum):
-    """What the layers of an exported network compute in."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
-class Lowering(StrEnum):
-    """How an exported network multiplies by sparse matrices."""
-
-    AUTO = "auto"
-    CSR = "csr"
-    GATHER = "gather"
-    SPARSE = "sparse"
+# Requests that are in the server at a time when they run in batches.
+_BATCHED_REQUESTS = 128
 
 
 class LogFormat(StrEnum):
@@ -59,8 +60,8 @@ class LogFormat(StrEnum):
 class TensorFlowServingCommand(TyperCommand):
     """A command that also takes flags as TensorFlow Serving writes them.
 
-    `--model_name=facegcn` is `--model-name facegcn`, and switches may be
-    `--enable_model_warmup=false` or `--noenable_model_warmup`.
+    `--model_name=facegcn` is `--model-name facegcn`, and switches may have a
+    value, `--enable_batching=false`.
     """
 
     def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
@@ -76,82 +77,17 @@ def _as_words(arguments: list[str]) -> list[str]:
             continue
         name, separator, value = argument.partition("=")
         name = name.replace("_", "-")
+        if name in _IGNORED:
+            typer.echo(f"{name} is ignored: it tunes nothing here", err=True)
+            continue
         if name in _SWITCHES and not separator:
             separator, value = "=", "true"
         found.append(f"{name}{separator}{value}")
     return found
 
 
-@serving_app.command(
-    epilog="Example: facegcn export --weights lite "
-    "--output saved_models/facegcn"
-)
-def export(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="DIR",
-            help="The model's folder, which gets a version folder.",
-        ),
-    ],
-    weights: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME|PATH", help="Released weights or a .keras file."
-        ),
-    ] = "lite",
-    version: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Number of the version; one more than the newest.",
-        ),
-    ] = None,
-    fused: Annotated[
-        bool,
-        typer.Option(
-            "--fused", help="Make adjacent linear maps one (for inference)."
-        ),
-    ] = False,
-    precision: Annotated[
-        Precision, typer.Option(help="What the layers compute in.")
-    ] = Precision.FLOAT32,
-    lowering: Annotated[
-        Lowering,
-        typer.Option(
-            help="How sparse matrices are multiplied; auto is compiled by "
-            "XLA, the others need none."
-        ),
-    ] = Lowering.AUTO,
-    debug: Debug = False,
-) -> None:
-    """Export a network as a SavedModel, for TensorFlow Serving."""
-    with failures_on_one_line(debug=debug):
-        check_folder(output, "--output")
-        from tf_facegcn.models.released_weights import find_weights
-
-        find_weights(weights)  # Fails before TensorFlow is imported.
-        from serving.export_job import export_weights
-
-        started = time.perf_counter()
-        folder, lines = export_weights(
-            weights,
-            output,
-            version,
-            fused=fused,
-            precision=precision.value,
-            lowering=lowering.value,
-        )
-        for line in lines:
-            typer.echo(line)
-        typer.echo(f"{folder}: written, {time.perf_counter() - started:.1f} s")
-
-
-# The options of `serve` are TensorFlow Serving's.
-@serving_app.command(
+# The options are TensorFlow Serving's, and a few of our own.
+@serve_app.command(
     cls=TensorFlowServingCommand,
     epilog="Example: facegcn serve --model-base-path saved_models/facegcn "
     "--model-name facegcn --rest-api-port 8501",
@@ -194,6 +130,9 @@ def serve(  # noqa: PLR0913
     rest_api_num_threads: Annotated[
         int, typer.Option(min=1, metavar="N", help="Requests at a time.")
     ] = 16,
+    rest_api_enable_cors_support: Annotated[
+        str, typer.Option(metavar="BOOL", help="Let pages of others ask.")
+    ] = "false",
     rest_api_timeout_in_ms: Annotated[
         int, typer.Option(min=1, metavar="MS", help="Deadline of a request.")
     ] = 30000,
@@ -212,6 +151,27 @@ def serve(  # noqa: PLR0913
         Path | None,
         typer.Option(metavar="FILE", help="Text proto MonitoringConfig."),
     ] = None,
+    enable_batching: Annotated[
+        str, typer.Option(metavar="BOOL", help="Run requests together.")
+    ] = "false",
+    batching_parameters_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Text proto BatchingParameters."),
+    ] = None,
+    enable_signature_method_name_check: Annotated[
+        str,
+        typer.Option(
+            metavar="BOOL",
+            help="Classify and Regress need signatures of that method.",
+        ),
+    ] = "false",
+    enable_serialization_as_tensor_content: Annotated[
+        str, typer.Option(metavar="BOOL", help="Answer in packed bytes.")
+    ] = "false",
+    saved_model_tags: Annotated[
+        str,
+        typer.Option(metavar="TAG,...", help="Of the graph to take."),
+    ] = "serve",
     max_num_load_retries: Annotated[
         int, typer.Option(min=0, metavar="N", help="Of a failing version.")
     ] = 5,
@@ -224,6 +184,17 @@ def serve(  # noqa: PLR0913
     enable_model_warmup: Annotated[
         str, typer.Option(metavar="BOOL", help="Make warm-up requests.")
     ] = "true",
+    num_request_iterations_for_warmup: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How often; 0 is once.")
+    ] = 0,
+    per_process_gpu_memory_fraction: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="F", help="0: as needed."),
+    ] = 0.0,
+    tensorflow_session_config_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Text proto ConfigProto."),
+    ] = None,
     tensorflow_session_parallelism: Annotated[
         int, typer.Option(min=0, metavar="N", help="Sets the next two.")
     ] = 0,
@@ -240,7 +211,11 @@ def serve(  # noqa: PLR0913
     ] = 0,
     max_running_requests: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="At a time; one a core."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=f"At a time; one a core, {_BATCHED_REQUESTS} with batching.",
+        ),
     ] = None,
     max_waiting_requests: Annotated[
         int | None,
@@ -263,21 +238,30 @@ def serve(  # noqa: PLR0913
 ) -> None:
     """Serve SavedModels over TensorFlow Serving's gRPC and REST interfaces."""
     with failures_on_one_line(debug=debug):
+        batches = _switch(enable_batching)
+        if batching_parameters_file is not None and not batches:
+            raise typer.BadParameter(
+                "--batching_parameters_file needs --enable_batching"
+            )
+        if port and port == rest_api_port:
+            raise typer.BadParameter(
+                f"--port and --rest_api_port are both {port}"
+            )
+        if model_config_file is None and not model_base_path:
+            raise typer.BadParameter(
+                "Expected --model-base-path DIR or --model-config-file FILE"
+            )
         from serving import server_options
         from serving.log_format import start_logging
         from serving.server import ModelServer
 
-        if model_config_file is not None:
-            models = server_options.read_models(model_config_file)
-        elif model_base_path:
-            models = server_options.one_model(model_name, model_base_path)
-        else:
-            raise typer.BadParameter(
-                "Expected --model-base-path DIR or --model-config-file FILE"
-            )
         cores = os.cpu_count() or 1
         options = server_options.ServerOptions(
-            models,
+            (
+                server_options.read_models(model_config_file)
+                if model_config_file
+                else server_options.one_model(model_name, model_base_path)
+            ),
             models_file=model_config_file,
             models_file_poll_seconds=model_config_file_poll_wait_seconds,
             host=host,
@@ -300,7 +284,8 @@ def serve(  # noqa: PLR0913
                 grpc_channel_arguments
             ),
             poll_seconds=file_system_poll_wait_seconds,
-            max_running=max_running_requests or cores,
+            max_running=max_running_requests
+            or (_BATCHED_REQUESTS if batches else cores),
             max_waiting=(
                 cores if max_waiting_requests is None else max_waiting_requests
             ),
@@ -310,7 +295,24 @@ def serve(  # noqa: PLR0913
             labels_of_missing=_switch(
                 allow_version_labels_for_unavailable_models
             ),
-            warm_up=_switch(enable_model_warmup),
+            warm_up_repeats=(
+                max(1, num_request_iterations_for_warmup)
+                if _switch(enable_model_warmup)
+                else 0
+            ),
+            saved_model_tags=tuple(saved_model_tags.split(",")),
+            session=server_options.read_session(
+                tensorflow_session_config_file,
+                per_process_gpu_memory_fraction,
+            ),
+            batching=(
+                server_options.read_batching(batching_parameters_file)
+                if batches
+                else None
+            ),
+            check_method_names=_switch(enable_signature_method_name_check),
+            with_tensor_content=_switch(enable_serialization_as_tensor_content),
+            with_cors=_switch(rest_api_enable_cors_support),
             intra_op_threads=(
                 tensorflow_intra_op_parallelism
                 or tensorflow_session_parallelism
@@ -324,12 +326,11 @@ def serve(  # noqa: PLR0913
             logging.DEBUG if debug or log_requests else logging.INFO,
             as_json=log_format is LogFormat.JSON,
         )
-        ended = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
         server = ModelServer(options)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.request_stop())
         server.start()
-        ended.wait()
+        server.wait_until_stop()
         server.stop(grace_seconds)
 
 
