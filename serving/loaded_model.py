@@ -37,9 +37,8 @@ class LoadedModel:
         tags: Of the graph to take.
 
     Raises:
-        ValueError: If there is no SavedModel in the folder, or none with the
-            tags.
-        OSError: If it cannot be read.
+        ValueError: If there is no SavedModel in the folder, none with the
+            tags, or it cannot be read.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class LoadedModel:
                 meta_graph = tf.compat.v1.saved_model.load(
                     self._session, list(tags), str(folder)
                 )
-        except (RuntimeError, tf.errors.OpError) as error:
+        except (OSError, RuntimeError, tf.errors.OpError) as error:
             self._session.close()
             reason = str(error).strip().splitlines()[0]
             raise ValueError(

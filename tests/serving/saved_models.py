@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 from tensorflow.compat import v1
+from tensorflow_serving.apis import prediction_log_pb2
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -104,3 +105,48 @@ def examples(*values):
 def half_plus(x, offset=2):
     """What `HalfPlus` computes."""
     return np.asarray(x, np.float32) / 2 + offset
+
+
+class NativeExamples(tf.Module):
+    """Classifies and regresses `Example`s; all its methods are Predict."""
+
+    def __init__(self):
+        super().__init__()
+        self.half = tf.Variable(0.5)
+
+    def _parse(self, inputs):
+        features = {"x": tf.io.FixedLenFeature((), tf.float32)}
+        return self.half * tf.io.parse_example(inputs, features)["x"]
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "inputs")])
+    def classify(self, inputs):
+        y = self._parse(inputs)
+        return {"scores": tf.stack([1 - y, y], 1)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "inputs")])
+    def regress(self, inputs):
+        return {"outputs": self._parse(inputs)}
+
+
+def save_native_examples(folder):
+    """Writes a version folder of TensorFlow 2's style; it has warm-ups."""
+    module = NativeExamples()
+    tf.saved_model.save(
+        module,
+        str(folder),
+        {"serving_default": module.regress, "classify": module.classify},
+    )
+    logs = [prediction_log_pb2.PredictionLog() for _ in range(3)]
+    regress = logs[0].regress_log.request
+    classify = logs[1].classify_log.request
+    classify.model_spec.signature_name = "classify"
+    several = logs[2].multi_inference_log.request
+    several.tasks.add(method_name=REGRESS)
+    for each in (regress, classify, several):
+        each.input.example_list.examples.extend(examples(1, 2))
+    file = folder / "assets.extra" / "tf_serving_warmup_requests"
+    file.parent.mkdir()
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for log in logs:
+            writer.write(log.SerializeToString())
+    return folder

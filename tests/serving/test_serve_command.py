@@ -40,6 +40,9 @@ def predict(channel, x=4.0, name="half_plus"):
 def test_swaps_versions_and_ends_under_load_without_a_failure(tmp_path):
     base = tmp_path / "half_plus"
     save_half_plus(base / "1", 1)
+    batching, session = tmp_path / "batching", tmp_path / "session"
+    batching.write_text("max_batch_size { value: 4 }")
+    session.write_text("allow_soft_placement: true")
     port, rest_port = free_port(), free_port()
     answers, failures, ended = [], [], threading.Event()
     with (
@@ -52,6 +55,12 @@ def test_swaps_versions_and_ends_under_load_without_a_failure(tmp_path):
             "--file_system_poll_wait_seconds=0.2",
             "--enable_model_warmup",
             "--max_waiting_requests=100",
+            "--enable_batching",
+            f"--batching_parameters_file={batching}",
+            f"--tensorflow_session_config_file={session}",
+            "--rest_api_enable_cors_support",
+            "--num_request_iterations_for_warmup=2",
+            "--grpc_max_threads=40",
         ) as process,
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
@@ -182,6 +191,13 @@ def test_mutual_tls_unix_socket_and_files_of_configuration(
         (["--model_config_file=nowhere"], 1, "nowhere"),
         (["--model_base_path=.", "--port=1", "--host=8.8.8.8"], 1, "listen"),
         (["--model_base_path=.", "--model_nam=x"], 2, "No such option"),
+        (["--model_base_path=.", "--port=9", "--rest_api_port=9"], 2, "both 9"),
+        (
+            ["--model_base_path=.", "--batching_parameters_file=x"],
+            2,
+            "needs --enable_batching",
+        ),
+        (["--model_base_path=.", "--enable_batching=3"], 2, "true or false"),
         (
             ["--model_base_path=.", "--ssl_config_file=pyproject.toml"],
             1,
@@ -197,10 +213,16 @@ def test_wrong_usage_ends_with_one_line(arguments, code, message):
     assert "Traceback" not in output
 
 
-def test_flags_of_tensorflow_serving_become_words():
-    given = ["--model_name=a_b", "--enable_model_warmup", "x_y"]
+def test_flags_of_tensorflow_serving_become_words(capsys):
+    given = [
+        "--model_name=a_b",
+        "--enable_model_warmup",
+        "x_y",
+        "--flush_filesystem_caches=true",
+    ]
     assert _as_words(given) == [
         "--model-name=a_b",
         "--enable-model-warmup=true",
         "x_y",
     ]
+    assert "--flush-filesystem-caches is ignored" in capsys.readouterr().err
