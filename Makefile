@@ -26,6 +26,7 @@ bench: $(INSTALLED)
 	$(BIN)/facegcn bench model --json output/bench/model.json
 	$(BIN)/facegcn bench data --json output/bench/data.json
 	$(BIN)/facegcn bench train --json output/bench/train.json
+	$(BIN)/facegcn bench serving --json output/bench/serving.json
 
 clean:
 	rm -rf $(VENV) output build *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

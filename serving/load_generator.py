@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import mlperf_loadgen
@@ -163,7 +164,7 @@ def open_loop(caller: Caller, rate: float, seconds: float) -> list[Answer]:
     return answers
 
 
-def describe_answers(answers: Sequence[Answer]) -> dict[str, object]:
+def describe_answers(answers: Sequence[Answer]) -> dict[str, Any]:
     """Describes answers.
 
     Returns:

@@ -107,6 +107,31 @@ def bench_train(json_file: JsonFile, debug: Debug = False) -> None:
         _write(json_file, benchmark_training(report=typer.echo))
 
 
+@bench_app.command(
+    "serving",
+    epilog="Example: facegcn bench serving --json output/serving.json",
+)
+def bench_serving(
+    json_file: JsonFile,
+    seconds: Annotated[
+        float, typer.Option(min=1, metavar="S", help="Of each load.")
+    ] = 20.0,
+    swaps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Of the version.")
+    ] = 20,
+    restarts: Annotated[
+        int, typer.Option(min=1, metavar="N", help="After a kill.")
+    ] = 3,
+    debug: Debug = False,
+) -> None:
+    """Measure the server: overhead, load, restarts, swaps of versions."""
+    with failures_on_one_line(debug=debug):
+        from serving.bench_serving import benchmark_serving
+
+        figures = benchmark_serving(seconds, swaps, restarts, report=typer.echo)
+        _write(json_file, figures)
+
+
 def _write(path: Path, figures: dict[str, object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=2) + "\n")
