@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 
@@ -34,18 +35,23 @@ class Admission:
         self._is_closed = False
 
     @contextlib.contextmanager
-    def admit(self, timeout: float | None = None) -> Iterator[None]:
+    def admit(self, timeout: float | None = None) -> Iterator[float | None]:
         """Waits for its turn, and holds it.
 
         Args:
             timeout: Seconds until the caller's deadline.
 
+        Yields:
+            The seconds that are left.
+
         Raises:
             ServingError: If too many wait already, or the deadline passes.
         """
+        started = time.monotonic()
         self._enter(timeout)
         try:
-            yield
+            waited = time.monotonic() - started
+            yield None if timeout is None else timeout - waited
         finally:
             self._leave()
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import grpc
 import numpy as np
@@ -25,35 +25,6 @@ _MICROSECONDS = 1e6
 _Key: TypeAlias = tuple[
     int, str, tuple[str, ...], tuple[tuple[str, str, tuple[int, ...]], ...]
 ]
-
-
-class Runner(Protocol):
-    """Runs a signature of a model."""
-
-    def run(
-        self,
-        model: LoadedModel,
-        signature_name: str,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        timeout: float | None,
-    ) -> Arrays:
-        """Runs it; see `LoadedModel.run`."""
-
-
-class DirectRunner:
-    """Runs each request alone."""
-
-    def run(
-        self,
-        model: LoadedModel,
-        signature_name: str,
-        inputs: Mapping[str, np.ndarray],
-        outputs: Sequence[str],
-        timeout: float | None,
-    ) -> Arrays:
-        """Runs a signature; see `LoadedModel.run`."""
-        return model.run(signature_name, inputs, outputs)
 
 
 @dataclass(frozen=True)

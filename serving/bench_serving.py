@@ -129,20 +129,12 @@ def benchmark_serving(
     }
 
 
-def _serving(base: Path) -> _ReadyServer:
-    return _ReadyServer(
+def _serving(base: Path) -> ServerProcess:
+    return ServerProcess(
         *("--model-name", _MODEL, "--model-base-path", str(base)),
         *("--file-system-poll-wait-seconds", "0.2"),
         *("--host", "127.0.0.1"),
     )
-
-
-class _ReadyServer(ServerProcess):
-    """A server whose block begins when it answers."""
-
-    def start(self) -> None:
-        super().start()
-        self.wait_until_serving()
 
 
 def _photo(version: Path) -> np.ndarray:
@@ -196,6 +188,7 @@ def _kill_to_ready(base: Path) -> float:
         server.kill()
         started = time.perf_counter()
         server.start()
+        server.wait_until_serving()
         return time.perf_counter() - started
 
 

@@ -37,7 +37,6 @@ def main(photo: Path, output: Path) -> None:
     )
     _show("serve", *server.arguments)
     with server:
-        server.wait_until_serving()
         _run(
             *("predict", photo, "--output", output, "--verbose"),
             *("--server", server.address),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 
 import grpc
@@ -18,7 +17,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.admission import Admission
-from serving.batching import DirectRunner, Runner
+from serving.batching import Batcher
 from serving.example_signatures import (
     CLASSIFY,
     REGRESS,
@@ -43,7 +42,7 @@ class Inference:
     Args:
         manager: The models.
         admission: How many requests run at a time.
-        runner: Runs them, alone or in batches.
+        batcher: Runs requests together; `None` to run each alone.
         metrics: Notes how long they run.
         check_method_names: Whether Classify and Regress need a signature of
             that method; those that TensorFlow 2 writes have none.
@@ -53,14 +52,14 @@ class Inference:
         self,
         manager: ModelManager,
         admission: Admission,
-        runner: Runner | None = None,
+        batcher: Batcher | None = None,
         metrics: Metrics | None = None,
         *,
         check_method_names: bool = False,
     ) -> None:
         self.manager = manager
         self.admission = admission
-        self._runner = runner or DirectRunner()
+        self._batcher = batcher
         self._metrics = metrics or Metrics()
         self._check_method_names = check_method_names
 
@@ -85,15 +84,10 @@ class Inference:
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             signature = signature_of(model, name)
             outputs = _checked_filter(signature, request.output_filter)
-            deadline = _Deadline(timeout)
-            with self.admission.admit(timeout):
+            with self.admission.admit(timeout) as remaining:
                 inputs = decode_inputs(signature, request.inputs)
-                started = time.perf_counter()
-                found = self._runner.run(
-                    model, name, inputs, outputs, deadline.remaining()
-                )
-        seconds = time.perf_counter() - started
-        self._metrics.observe_run("Predict", request.model_spec.name, seconds)
+                with self._metrics.time_run("Predict", request.model_spec.name):
+                    found = self._run(model, name, inputs, outputs, remaining)
         return found, _spec(request.model_spec.name, version, name)
 
     def classify(
@@ -175,6 +169,20 @@ class Inference:
         _check_name(spec)
         return self.manager.use(spec.name, *version_choice(spec))
 
+    def _run(
+        self,
+        model: LoadedModel,
+        signature_name: str,
+        inputs: Arrays,
+        outputs: list[str],
+        timeout: float | None,
+    ) -> Arrays:
+        if self._batcher is None:
+            return model.run(signature_name, inputs, outputs)
+        return self._batcher.run(
+            model, signature_name, inputs, outputs, timeout
+        )
+
     def _run_examples(
         self,
         spec: model_pb2.ModelSpec,
@@ -194,25 +202,12 @@ class Inference:
             )
             serialized = serialized_examples(examples)
             inputs = {next(iter(signature.inputs)): serialized}
-            deadline = _Deadline(timeout)
-            with self.admission.admit(timeout):
-                started = time.perf_counter()
-                found = self._runner.run(
-                    model, name, inputs, outputs, deadline.remaining()
-                )
-        seconds = time.perf_counter() - started
-        self._metrics.observe_run(_METHODS[method], spec.name, seconds)
+            with (
+                self.admission.admit(timeout) as remaining,
+                self._metrics.time_run(_METHODS[method], spec.name),
+            ):
+                found = self._run(model, name, inputs, outputs, remaining)
         return found, len(serialized), _spec(spec.name, version, name)
-
-
-class _Deadline:
-    """Seconds that are left of a timeout."""
-
-    def __init__(self, timeout: float | None) -> None:
-        self._end = None if timeout is None else time.monotonic() + timeout
-
-    def remaining(self) -> float | None:
-        return None if self._end is None else self._end - time.monotonic()
 
 
 def version_choice(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -100,11 +103,16 @@ class Metrics:
             _MICROSECONDS * seconds
         )
 
-    def observe_run(self, method: str, model_name: str, seconds: float) -> None:
-        """Notes how long a graph, with its waiting for a batch, took."""
-        self._runs.labels(model_name, method, "TF1").observe(
-            _MICROSECONDS * seconds
-        )
+    @contextlib.contextmanager
+    def time_run(self, method: str, model_name: str) -> Iterator[None]:
+        """Notes how long a graph, with its waiting for a batch, takes."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._runs.labels(model_name, method, "TF1").observe(
+                _MICROSECONDS * (time.perf_counter() - started)
+            )
 
     def observe_queuing(self, seconds: float) -> None:
         """Notes how long a request waited for its batch."""

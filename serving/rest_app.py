@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -60,6 +61,8 @@ _CORS_HEADERS = {
 }
 _MODEL = "/v1/models/<name:name>"
 _VERSIONS = ("", "/versions/<int:version>", "/labels/<name:label>")
+
+_LOGGER = logging.getLogger(__name__)
 
 Answer = Callable[["Call"], bytes]
 
@@ -193,6 +196,10 @@ class RestApp:
             code = getattr(error, "code", grpc.StatusCode.INVALID_ARGUMENT)
             content = _error(str(error))
             status = _HTTP_CODES.get(code, 500)
+        except Exception as error:  # A defect; the server goes on.
+            _LOGGER.exception("%s %s failed", request.method, request.path)
+            code, status = grpc.StatusCode.INTERNAL, 500
+            content = _error(f"{type(error).__name__}: {error}")
         if method:
             self._metrics.count(
                 method,

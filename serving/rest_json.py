@@ -184,6 +184,10 @@ def _numbers(items: list[Any], dtype: tf.DType) -> np.ndarray:
             array = np.array(items).astype(dtype.as_numpy_dtype)
     except OverflowError:
         array = np.zeros(0)
+    except (TypeError, ValueError) as error:
+        raise JsonError(
+            f"Conversion of JSON values to type {_name(dtype)} is not supported"
+        ) from error
     is_held = (
         np.isinf(np.array(items, np.float64)) == np.isinf(array)
         if dtype.is_floating and len(array)

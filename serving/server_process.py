@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import psutil
@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.05
 
 
 class ServerProcess:
-    """Runs `facegcn serve` on a free port until the block ends.
+    """Runs `facegcn serve` on a free port; its block begins when it answers.
 
     Args:
         arguments: Of the command, without `--port`.
@@ -34,7 +34,6 @@ class ServerProcess:
         .. code-block:: python
 
             with ServerProcess("--model-base-path", "models/face") as server:
-                server.wait_until_serving()
                 FaceGCNClient(server.address, model="default")
     """
 
@@ -50,30 +49,9 @@ class ServerProcess:
             [sys.executable, "-m", "tf_facegcn", "serve", *self.arguments]
         )
 
-    def wait_until_serving(self, timeout: float = _START_SECONDS) -> None:
-        """Waits until the health service says so.
-
-        Raises:
-            TimeoutError: If it does not in time.
-            ChildProcessError: If it ended; it has said why.
-        """
-        end = time.monotonic() + timeout
-        with grpc.insecure_channel(self.address, _EAGER) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            while time.monotonic() < end:
-                if self._running.poll() is not None:
-                    raise ChildProcessError(
-                        f"The server on {self.address} ended with status "
-                        f"{self._running.returncode}"
-                    )
-                with contextlib.suppress(grpc.RpcError):
-                    answer = stub.Check(
-                        health_pb2.HealthCheckRequest(), timeout=5
-                    )
-                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                        return
-                time.sleep(_POLL_SECONDS)
-        raise TimeoutError(f"The server on {self.address} did not become ready")
+    def wait_until_serving(self) -> None:
+        """Waits until it answers; errors as the function of that name."""
+        wait_until_serving(self.address, self._running)
 
     def resident_memory(self) -> int:
         """Returns the bytes of memory that it has now."""
@@ -98,6 +76,11 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         self.start()
+        try:
+            self.wait_until_serving()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(
@@ -128,6 +111,40 @@ _EAGER = (
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 50),
 )
+
+
+def wait_until_serving(
+    address: str,
+    process: subprocess.Popen[Any],
+    timeout: float = _START_SECONDS,
+) -> None:
+    """Waits until the health service of a server says that it serves.
+
+    Args:
+        address: `host:port`, or `unix:path`.
+        process: The server.
+        timeout: Seconds.
+
+    Raises:
+        TimeoutError: If it does not in time.
+        ChildProcessError: If it ended; it has said why.
+    """
+    end = time.monotonic() + timeout
+    with grpc.insecure_channel(address, _EAGER) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                raise ChildProcessError(
+                    f"The server on {address} ended with status "
+                    f"{process.returncode}"
+                )
+            with contextlib.suppress(grpc.RpcError):
+                request = health_pb2.HealthCheckRequest()
+                answer = health.Check(request, timeout=5)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            time.sleep(_POLL_SECONDS)
+    raise TimeoutError(f"The server on {address} did not become ready")
 
 
 def free_port() -> int:

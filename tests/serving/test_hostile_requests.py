@@ -8,12 +8,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from serving.grpc_services import PREDICTION_SERVICE
+from serving.server_process import free_port, wait_until_serving
 from tests.imaging.photo_files import ASTRONAUT, png_of_announced_size
-from tests.serving.server_process import (
-    free_port,
-    serving,
-    wait_until_serving,
-)
+from tests.serving.server_process import serving
 
 NUM_REQUESTS = 10_000
 # What the server may answer; INTERNAL or UNKNOWN would be a defect.
@@ -163,10 +160,10 @@ def test_survives_ten_thousand_mutated_requests(
                 "--model-config-file",
                 models_of(tmp_path, exported, models_folder),
             ),
-        ) as process,
+        ) as (process, _),
         grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel,
     ):
-        wait_until_serving(channel, process)
+        wait_until_serving(f"127.0.0.1:{port}", process)
         call = channel.unary_unary(f"/{PREDICTION_SERVICE}/Predict")
         for request in honest[:5]:  # These compile and warm up.
             call(request.SerializeToString(), timeout=60)

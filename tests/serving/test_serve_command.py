@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 import time
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -16,12 +17,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from serving.server_process import free_port, wait_until_serving
 from tests.serving.saved_models import half_plus, save_half_plus
-from tests.serving.server_process import (
-    free_port,
-    serving,
-    wait_until_serving,
-)
+from tests.serving.server_process import serving
 from tf_facegcn.serve_command import _as_words
 
 pytestmark = pytest.mark.slow
@@ -61,10 +59,10 @@ def test_swaps_versions_and_ends_under_load_without_a_failure(tmp_path):
             "--rest_api_enable_cors_support",
             "--num_request_iterations_for_warmup=2",
             "--grpc_max_threads=40",
-        ) as process,
+        ) as (process, _),
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
-        wait_until_serving(channel, process)
+        wait_until_serving(f"localhost:{port}", process)
 
         def ask():
             while not ended.is_set():
@@ -104,6 +102,29 @@ def test_swaps_versions_and_ends_under_load_without_a_failure(tmp_path):
     assert not failures
     for y, version in answers:
         assert y == half_plus(4.0, version)
+
+
+def test_ends_at_once_while_it_loads(tmp_path, exported):
+    with serving(f"--model_base_path={exported.parent}") as (process, read_log):
+        end = time.monotonic() + 60
+        while not read_log() and time.monotonic() < end:
+            time.sleep(0.01)
+            # Python's handlers are there once TensorFlow is imported.
+            if "libtensorflow" in maps_of(process):
+                break
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(60)
+        assert status in (0, -signal.SIGTERM)
+        assert "Traceback" not in read_log()
+
+
+def maps_of(process):
+    """The libraries that a process has loaded."""
+    try:
+        return Path(f"/proc/{process.pid}/maps").read_text()
+    except OSError:
+        return "libtensorflow"
 
 
 def pem_of(certificate):
@@ -155,10 +176,10 @@ def test_mutual_tls_unix_socket_and_files_of_configuration(
             *("--monitoring-config-file", monitoring),
             *("--grpc-socket-path", socket_path),
             *("--host", "127.0.0.1", "--log-format", "json"),
-        ) as process,
+        ) as (process, read_log),
         grpc.insecure_channel(f"unix:{socket_path}") as local,
     ):
-        wait_until_serving(local, process)
+        wait_until_serving(f"unix:{socket_path}", process)
         assert predict(local) == (half_plus(4.0, 2), 2)
         address = f"localhost:{port}"
         both = grpc.ssl_channel_credentials(authority, key, cert)
@@ -178,8 +199,8 @@ def test_mutual_tls_unix_socket_and_files_of_configuration(
             assert time.monotonic() < end
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
-        _, log = process.communicate(timeout=60)
-    lines = [json.loads(line) for line in log.splitlines()]
+        process.wait(60)
+        lines = [json.loads(line) for line in read_log().splitlines()]
     assert {"time", "level", "logger", "message"} <= set(lines[0])
     assert any("half_plus version 3: loaded" in x["message"] for x in lines)
 
@@ -206,8 +227,9 @@ def test_mutual_tls_unix_socket_and_files_of_configuration(
     ],
 )
 def test_wrong_usage_ends_with_one_line(arguments, code, message):
-    with serving(*arguments) as process:
-        _, output = process.communicate(timeout=60)
+    with serving(*arguments) as (process, read_log):
+        process.wait(60)
+        output = read_log()
     assert process.returncode == code
     assert message in output
     assert "Traceback" not in output
