@@ -22,8 +22,10 @@ _FLOAT, _STRING = 1, 7
 _LARGEST_PHOTO = 199_000_000
 
 # A prediction changes nothing, so it may be asked again: where no server was
-# reached, and where one refused before it began.
-_SERVICE_CONFIG = """{"methodConfig": [{
+# reached, and where one refused before it began. If an address has several
+# servers, requests go to all of them in turn.
+_SERVICE_CONFIG = """{"loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [{
     "name": [{"service": "tensorflow.serving.PredictionService"}],
     "retryPolicy": {
         "maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "2s",

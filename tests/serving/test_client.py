@@ -1,4 +1,6 @@
 import asyncio
+import collections
+import contextlib
 import subprocess
 import sys
 from concurrent import futures
@@ -104,17 +106,9 @@ def test_another_mesh_is_refused_by_the_photo_command(client):
         model.predict_on_batch(np.zeros((1, 32, 32, 3), np.float32))
 
 
-@pytest.fixture
-def flaky_server():
-    """Refuses twice before it answers; counts what reaches it."""
-    calls = []
-
-    def answer(request, context):
-        calls.append(request)
-        if len(calls) <= 2:
-            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
-        context.abort(grpc.StatusCode.INTERNAL, "broken")
-
+@contextlib.contextmanager
+def running(answer):
+    """A server of `Predict` alone; yields its port."""
     server = grpc.server(futures.ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers(
         (
@@ -126,18 +120,51 @@ def flaky_server():
     )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield port, calls
+    yield port
     server.stop(0)
 
 
-def test_asks_again_where_nothing_was_run_and_only_there(flaky_server):
-    port, calls = flaky_server
+def test_asks_again_where_nothing_was_run_and_only_there():
+    calls = []
+
+    def refuse_twice_then_fail(request, context):
+        calls.append(request)
+        if len(calls) <= 2:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
+        context.abort(grpc.StatusCode.INTERNAL, "broken")
+
     with (
+        running(refuse_twice_then_fail) as port,
         FaceGCNClient(f"127.0.0.1:{port}", timeout=10) as client,
         pytest.raises(ConnectionError, match="broken"),
     ):
         client.predict(b"any")
     assert len(calls) == 3  # Not again after an error inside.
+
+
+def test_asks_all_servers_of_an_address_in_turn():
+    calls = collections.Counter()
+
+    def count_as(name):
+        def fail(_, context):
+            calls[name] += 1
+            context.abort(grpc.StatusCode.INTERNAL, "broken")
+
+        return fail
+
+    with (
+        running(count_as("first")) as first,
+        running(count_as("second")) as second,
+        FaceGCNClient(
+            f"ipv4:127.0.0.1:{first},127.0.0.1:{second}", timeout=10
+        ) as client,
+    ):
+        for _ in range(40):
+            with pytest.raises(ConnectionError, match="broken"):
+                client.predict(b"any")
+    # The first of them go to the one that is connected first.
+    assert sum(calls.values()) == 40
+    assert min(calls["first"], calls["second"]) >= 10
 
 
 def test_reads_both_ways_of_holding_values():
