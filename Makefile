@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 INSTALLED_JAX := $(VENV)/.installed_jax
+INSTALLED_RAY := $(VENV)/.installed_ray
 
 .PHONY: demo test lint bench clean
 
@@ -11,7 +12,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m serving.demo tf_facegcn/assets/astronaut.jpg output/demo
 	@echo "The mesh (obj), the landmarks and pose (json), the arrays (npz) and the picture are in output/demo"
 
-test: $(INSTALLED) $(INSTALLED_JAX)
+test: $(INSTALLED) $(INSTALLED_JAX) $(INSTALLED_RAY)
 	$(BIN)/pytest
 
 lint: $(INSTALLED)
@@ -43,4 +44,8 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 $(INSTALLED_JAX): requirements-jax.txt $(INSTALLED)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-jax.txt
+	@touch $@
+
+$(INSTALLED_RAY): requirements-ray.txt $(INSTALLED)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements-ray.txt
 	@touch $@

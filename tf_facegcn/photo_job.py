@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.detection import Detection
 from tf_facegcn.imaging.photo import read_photo
 from tf_facegcn.prediction import FacePrediction
 from tf_facegcn.predictor import Predictor
@@ -47,13 +51,7 @@ class PhotoJob:
         started = time.perf_counter()
         photo = read_photo(path)
         read = time.perf_counter()
-        detections = self.predictor.find_faces(photo, self.boxes)
-        if not detections:
-            height, width = photo.shape[:2]
-            raise ValueError(
-                f"{path}: no face found in {width} x {height} pixels. Expected "
-                "an upright face; if there is one, say where with --box L T R B"
-            )
+        detections = find_some_faces(self.predictor, photo, path, self.boxes)
         detected = time.perf_counter()
         faces = self.predictor.predict(photo, detections)
         predicted = time.perf_counter()
@@ -69,6 +67,33 @@ class PhotoJob:
             f"write {_ms(written - predicted)}, "
             f"together {_ms(written - started)}",
         ]
+
+
+def find_some_faces(
+    predictor: Predictor,
+    photo: NDArray[np.uint8],
+    path: Path,
+    boxes: Sequence[BoundingBox] | None = None,
+) -> list[Detection]:
+    """Finds the faces of a photo.
+
+    Args:
+        predictor: Finds them.
+        photo: `(height, width, 3)` uint8, RGB.
+        path: What messages call it.
+        boxes: Where the faces are; `None` to detect them.
+
+    Raises:
+        ValueError: If there is none, or a box lies outside.
+    """
+    detections = predictor.find_faces(photo, boxes)
+    if not detections:
+        height, width = photo.shape[:2]
+        raise ValueError(
+            f"{path}: no face found in {width} x {height} pixels. Expected "
+            "an upright face; if there is one, say where with --box L T R B"
+        )
+    return detections
 
 
 def _describe(number: int, face: FacePrediction) -> str:

@@ -1,6 +1,13 @@
 """The files of a photo's result: their formats, their names."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 
 import numpy as np
@@ -64,20 +71,45 @@ def write_results(
         ValueError: If a format is not known.
         OSError: If the folder or the disk does not take a file.
     """
-    formats = check_formats(formats)
     paths = []
     with FileBatch() as batch:
-        for name in formats:
-            if name in PHOTO_FORMATS:
-                suffix, encode_photo = PHOTO_FORMATS[name]
-                paths.append(folder / f"{stem}{suffix}")
-                batch.write(paths[-1], encode_photo(predictions, photo))
-                continue
-            suffix, encode_face = FACE_FORMATS[name]
-            for number, prediction in enumerate(predictions, start=1):
-                paths.append(folder / f"{stem}_face{number}{suffix}")
-                batch.write(paths[-1], encode_face(prediction, photo))
+        for name, data in encode_results(predictions, photo, stem, formats):
+            paths.append(folder / name)
+            batch.write(paths[-1], data)
     return paths
+
+
+def encode_results(
+    predictions: Sequence[FacePrediction],
+    photo: Photo,
+    stem: str,
+    formats: Iterable[str] = DEFAULT_FORMATS,
+) -> Iterator[tuple[str, bytes]]:
+    """Makes the files of a photo's faces, without writing them.
+
+    Args:
+        predictions: The photo's faces.
+        photo: `(height, width, 3)` uint8, RGB.
+        stem: What the names of the files begin with, see `write_results`.
+        formats: Names from `FACE_FORMATS` and `PHOTO_FORMATS`.
+
+    Yields:
+        The name of a file, and what is in it.
+
+    Raises:
+        ValueError: If a format is not known.
+    """
+    for name in check_formats(formats):
+        if name in PHOTO_FORMATS:
+            suffix, encode_photo = PHOTO_FORMATS[name]
+            yield f"{stem}{suffix}", encode_photo(predictions, photo)
+            continue
+        suffix, encode_face = FACE_FORMATS[name]
+        for number, prediction in enumerate(predictions, start=1):
+            yield (
+                f"{stem}_face{number}{suffix}",
+                encode_face(prediction, photo),
+            )
 
 
 def check_formats(formats: Iterable[str]) -> tuple[str, ...]:
@@ -109,12 +141,17 @@ def result_stems(photos: Collection[Path]) -> list[str]:
     """
     own = {photo.stem for photo in photos}
     taken: set[str] = set()
+    # Among a million photos, many may have the same name.
+    last: dict[str, int] = {}
     stems = []
     for photo in photos:
-        stem, number = photo.stem, 1
+        stem, number = photo.stem, last.get(photo.stem, 1)
+        if number > 1:
+            stem = f"{stem}_{number}"
         while stem in taken or (number > 1 and stem in own):
             number += 1
             stem = f"{photo.stem}_{number}"
+        last[photo.stem] = number
         taken.add(stem)
         stems.append(stem)
     return stems
