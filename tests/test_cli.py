@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import re
 import subprocess
 import sys
@@ -209,7 +210,7 @@ def test_one_pixel_works_if_told_so(run):
 
 
 def test_a_folder_and_a_missing_path_end_with_one_line(run):
-    check_failure(run("predict", ".", "-o", "results"), "got a folder")
+    check_failure(run("predict", ".", "-o", "results"), "no photo in")
     check_failure(run("predict", "no.jpg", "-o", "results"), "no such file")
 
 
@@ -249,6 +250,18 @@ def test_unknown_weights_end_with_one_line(run):
     check_failure(result, "there are: lite", "'huge'")
 
 
+def test_takes_folders_and_lists(run):
+    for name in ("a", "b"):
+        Path(name).mkdir()
+        write(f"{name}/{name}.jpg", ASTRONAUT.read_bytes())
+    Path("list.txt").write_text("a/a.jpg\nb/b.jpg\n")
+    for arguments in (["a", "b/b.jpg"], ["--list", "list.txt"]):
+        result = run("predict", *arguments, "-o", "results", "--format", "json")
+        assert result.exit_code == 0, result.stderr
+        assert results() == ["a_face1.json", "b_face1.json"]
+        shutil.rmtree("results")
+
+
 def test_one_bad_photo_does_not_stop_the_others(run):
     write("bad.jpg", truncated_jpeg())
     Path("other").mkdir()
@@ -268,6 +281,10 @@ def test_one_bad_photo_does_not_stop_the_others(run):
     "arguments",
     [
         ["predict"],
+        ["predict", "-o", "results"],
+        ["predict", "a.jpg", "-o", "results", "--list", "b.txt"],
+        ["predict", "a.jpg", "-o", "results", "--ray", "auto"],
+        ["predict", "a.jpg", "-o", "results", "--workers", "0"],
         ["predict", "a.jpg"],
         ["predict", "a.jpg", "-o", "results", "--format", "stl"],
         ["predict", "a.jpg", "-o", "results", "--format", ""],

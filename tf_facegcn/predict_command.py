@@ -86,13 +86,20 @@ class PredictorOptions:
         return Predictor(model, SlimeFaceDetector() if detects else None)
 
     def describe(self) -> dict[str, Any]:
-        """Says in values of JSON what the results depend on."""
+        """Says in values of JSON what the results depend on.
+
+        Raises:
+            ValueError: If there are no such weights.
+            ConnectionError: If no server was reached.
+        """
         described: dict[str, Any] = {
             "detector": self.detector.value,
             "boxes": self.boxes
             and [list(box.as_tuple()) for box in self.boxes],
         }
         if self.server is not None:
+            # Fails before other processes are started.
+            _remote_model(self.server, self.model_name)
             return {**described, "model": self.model_name}
         from tf_facegcn.models.released_weights import find_weights
 

@@ -138,12 +138,10 @@ class ShardedJob:
                     tuple(self.formats),
                     self.boxes,
                 ),
+                # Ray Data starts a process that ended again, and its shard
+                # with it, without end; the worker leaves out what ended it.
                 compute=data.ActorPoolStrategy(size=workers),
                 num_cpus=1,
-                # A process that ends is started again, and its shard with
-                # it: what ends it twice is left out by the worker.
-                max_restarts=-1,
-                max_task_retries=-1,
             )
             yield from reports.iter_rows()
 
