@@ -17,7 +17,7 @@ from tensorflow_serving.config.model_server_config_pb2 import (
     ModelServerConfig,
 )
 
-from serving.batching import BatchingOptions
+from serving.batching_options import BatchingOptions
 from serving.protos.server_config_pb2 import (
     BatchingParameters,
     MonitoringConfig,

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from serving.batching import Batcher, BatchingOptions
+from serving.batching import Batcher
+from serving.batching_options import BatchingOptions
 from serving.metrics import Metrics
 from serving.protos.server_config_pb2 import BatchingParameters
 from serving.serving_error import ServingError, invalid_argument

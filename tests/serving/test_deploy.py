@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from grafana_foundation_sdk.models.dashboard import Dashboard
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.batching import BatchingOptions
+from serving.batching_options import BatchingOptions
 from serving.protos import server_config_pb2
 from serving.server_process import free_port, wait_until_serving
 from tests.serving.saved_models import save_half_plus

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import (
 )
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig
 
-from serving.batching import BatchingOptions
+from serving.batching_options import BatchingOptions
 from serving.server import ModelServer
 from serving.server_options import ServerOptions
 from tests.serving.saved_models import (
