@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import kubernetes_validate
@@ -186,7 +187,10 @@ def test_kustomize_puts_them_together(name):
 def test_compose_fits_the_schema():
     schema = "--builtin-schema=vendor.compose-spec"
     subprocess.run(
-        ["check-jsonschema", schema, _DEPLOY / "docker-compose.yaml"],
+        [
+            *(sys.executable, "-m", "check_jsonschema"),
+            *(schema, _DEPLOY / "docker-compose.yaml"),
+        ],
         check=True,
     )
 
