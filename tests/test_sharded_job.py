@@ -162,3 +162,11 @@ def test_goes_on_only_with_the_same_run(tmp_path):
     (tmp_path / "output" / "run.json").write_text("{")
     with pytest.raises(ValueError, match="notes of a run"):
         job().begin(photos)
+
+
+def test_clears_away_what_a_killed_process_left(tmp_path):
+    job = ShardedJob(lambda: None, tmp_path, ("json",), {})
+    for name in (".shard-00000-of-00001.tar-host-7.partial", "shard-0.tar"):
+        (tmp_path / name).touch()
+    assert list(job.run([])) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["shard-0.tar"]

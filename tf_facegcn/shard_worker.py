@@ -110,7 +110,7 @@ class ShardWorker:
         self._boxes = boxes
 
     def __call__(self, task: Mapping[str, str]) -> ShardReport:
-        """Predicts a shard, unless it is there already.
+        """Predicts a shard.
 
         Args:
             task: See `ShardTask`.

@@ -119,8 +119,14 @@ class ShardedJob:
             OSError: If the output folder does not take a shard, or the
                 cluster is not reached.
         """
-        if not tasks:
-            return
+        if tasks:
+            yield from self._predict(tasks)
+        # All shards are there. A process that was killed leaves a part of one,
+        # and its notes.
+        for path in self.output.glob(".shard-*"):
+            path.unlink(missing_ok=True)
+
+    def _predict(self, tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
         with self._ray() as ray:
             data = ray.data
             context = data.DataContext.get_current()
