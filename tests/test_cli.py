@@ -389,6 +389,7 @@ def test_train_calls_the_library(run, monkeypatch):
 @pytest.mark.slow  # Imports TensorFlow.
 def test_evaluate_calls_the_library(run, monkeypatch):
     import training.evaluate
+    from training.landmark_prediction import LookOptions
 
     calls = []
     figures = {"bins": [1.25, None, 3.5], "mean_of_bins": 2.375, "mean": 2.0}
@@ -396,6 +397,7 @@ def test_evaluate_calls_the_library(run, monkeypatch):
         "num_photos": 7,
         "nme_2d_68": {"original": figures},
         "nme_3d_68": figures,
+        "num_missed": 3,
     }
     monkeypatch.setattr(
         training.evaluate,
@@ -410,6 +412,11 @@ def test_evaluate_calls_the_library(run, monkeypatch):
     assert run("evaluate", *arguments, "--predictions", "p").exit_code == 0
     assert [call["weights"] for call in calls] == ["lite", None]
     assert [str(call["predictions"]) for call in calls] == ["None", "p"]
+    look = ("--boxes", "detector", "--refinements", "2", "--mirror")
+    result = run("evaluate", *arguments, *look)
+    assert calls[0]["look"] == LookOptions()
+    assert calls[2]["look"] == LookOptions("detector", 2, mirror=True)
+    assert "3 faces were not detected" in result.stdout
     result = run("evaluate", *arguments, "--weights", "huge")
     check_failure(result, "'huge'")
 

