@@ -1,3 +1,4 @@
+import hashlib
 import os
 import zipfile
 
@@ -47,6 +48,30 @@ def test_a_part_of_a_file_is_refused(folder):
     (folder / "lite.keras").write_bytes(b"PK\3\4 not a whole archive")
     with pytest.raises(ValueError, match="fetch or write it again"):
         load_model("lite")
+
+
+@pytest.mark.parametrize("data", [b"other", b"th"], ids=["other", "truncated"])
+def test_another_file_than_the_released_one_is_refused(folder, data):
+    digest = hashlib.sha256(b"the released one").hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{digest}  lite.keras\n")
+    (folder / "lite.keras").write_bytes(data)
+    with pytest.raises(ValueError, match=f"expected the released.*{digest}"):
+        load_model("lite")
+    # The right one, and one that was not released, are looked into.
+    (folder / "lite.keras").write_bytes(b"the released one")
+    for name in ("lite", "big"):
+        with pytest.raises(ValueError, match="zip archive"):
+            load_model(name)
+
+
+def test_every_released_file_has_its_digest():
+    folder = released_weights.WEIGHTS_FOLDER
+    lines = (folder / "SHA256SUMS").read_text().splitlines()
+    digests = {name: digest for digest, name in map(str.split, lines)}
+    assert set(digests) == {path.name for path in folder.glob("*.keras")}
+    for name, digest in digests.items():
+        data = (folder / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == digest
 
 
 @pytest.mark.slow

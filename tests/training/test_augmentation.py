@@ -110,6 +110,19 @@ def test_crop_is_cut_around_the_box_of_the_rotated_landmarks(face):
     assert (high - low).max() == pytest.approx(256 / np.sqrt(2))
 
 
+def test_some_photos_are_turned_far(face):
+    turned = Augmentation(rotation=10, large_rotation=0.25)
+    generator = np.random.default_rng(0)
+    angles = []
+    for _ in range(1000):
+        affine, _ = draw_affine(face, turned, generator)
+        angles.append(np.degrees(np.arctan2(affine[1, 0], affine[0, 0])))
+    size = np.abs(angles)
+    assert 115 < size.max() <= 120
+    # A quarter is drawn from +-120 degrees, of which 11 of 12 are beyond 10.
+    assert np.mean(size > 10) == pytest.approx(0.25 * 11 / 12, abs=0.04)
+
+
 def test_moved_camera_projects_to_moved_points(face):
     _, cameras = make_faces(make_miniature_model(), 1)
     vertices = np.random.default_rng(0).normal(size=(9, 3)) * 50
@@ -165,7 +178,13 @@ def test_given_picture_stays_as_it_is(face):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mirror", 1.5), ("jpeg", -0.1), ("rotation", 200), ("scale_min", 1.5)],
+    [
+        ("mirror", 1.5),
+        ("large_rotation", 2.0),
+        ("jpeg", -0.1),
+        ("rotation", 200),
+        ("scale_min", 1.5),
+    ],
 )
 def test_amount_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"{name}={value}"):

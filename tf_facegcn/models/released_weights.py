@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 # The folder of the repository in which released weights stand.
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[2] / "saved_models"
 _SUFFIX = ".keras"
+# Digests of the released files, in the format of `sha256sum`.
+_CHECKSUMS = "SHA256SUMS"
 
 
 def known_weights() -> list[str]:
@@ -55,10 +58,12 @@ def load_model(name_or_path: str | PathLike[str]) -> keras.Model:
         The model, not compiled for training.
 
     Raises:
-        ValueError: If there is no such file or it is not a whole `.keras`
-            file of a FaceGCN.
+        ValueError: If there is no such file, it is not a whole `.keras` file
+            of a FaceGCN, or it has the name of released weights and is not
+            the file that was released.
     """
     path = find_weights(name_or_path)
+    _check_released(path)
     if not zipfile.is_zipfile(path):
         raise ValueError(
             f"{path}: expected a {_SUFFIX} file, which is a zip archive, got "
@@ -82,3 +87,21 @@ def load_model(name_or_path: str | PathLike[str]) -> keras.Model:
             f"{path}: expected a FaceGCN, got a {type(model).__name__}"
         )
     return model
+
+
+def _check_released(path: Path) -> None:
+    """Compares a file of the released weights' folder with its digest."""
+    checksums = WEIGHTS_FOLDER / _CHECKSUMS
+    if not path.resolve().is_relative_to(WEIGHTS_FOLDER.resolve()):
+        return
+    if not checksums.is_file():
+        return
+    lines = (line.split() for line in checksums.read_text().splitlines())
+    expected = {name: digest for digest, name in lines}.get(path.name)
+    received = hashlib.sha256(path.read_bytes()).hexdigest()
+    if expected not in (None, received):
+        raise ValueError(
+            f"{path}: expected the released file, of SHA-256 {expected} "
+            f"({checksums}). Received: SHA-256 {received}; fetch it again, or "
+            "give weights of your own another name"
+        )

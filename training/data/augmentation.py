@@ -29,6 +29,10 @@ _CENTER = CROP_UNITS / 2 - 0.5
 # Changes that happen with a probability, in the order of a camera's faults.
 _CHANCES = ("occluder", "greyscale", "blur", "noise", "jpeg")
 
+# Largest roll of the photos that are turned far, degrees: heads that lie, and
+# photos whose camera did. The detector finds no faces much beyond.
+_LARGE_ROTATION = 120.0
+
 # Range of the JPEG quality: artefacts from hardly visible to obvious.
 _JPEG_QUALITIES = (15, 75)
 
@@ -42,6 +46,8 @@ class Augmentation:
 
     Attributes:
         rotation: Largest roll to either side, degrees (paper: 45).
+        large_rotation: Probability that the largest roll is 120 degrees
+            instead.
         translation: Largest shift of the crop, as a share of its side (paper:
             0.1).
         scale_min: Smallest magnification (paper: 0.9).
@@ -57,6 +63,7 @@ class Augmentation:
     """
 
     rotation: float = 0.0
+    large_rotation: float = 0.0
     translation: float = 0.0
     scale_min: float = 1.0
     scale_max: float = 1.0
@@ -69,7 +76,7 @@ class Augmentation:
     occluder: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("mirror", *_CHANCES):
+        for name in ("mirror", "large_rotation", *_CHANCES):
             _check_range(name, getattr(self, name), 1.0)
         _check_range("color", self.color, 1.0)
         _check_range("rotation", self.rotation, 180.0)
@@ -140,9 +147,13 @@ def draw_affine(
     Returns:
         The `(3, 4)` map to units of the network's crop and whether it mirrors.
     """
-    angle = math.radians(
-        generator.uniform(-augmentation.rotation, augmentation.rotation)
-    )
+    rotation = augmentation.rotation
+    # Drawn only where it matters, so that other runs repeat themselves.
+    if augmentation.large_rotation and (
+        generator.random() < augmentation.large_rotation
+    ):
+        rotation = _LARGE_ROTATION
+    angle = math.radians(generator.uniform(-rotation, rotation))
     magnification = generator.uniform(
         augmentation.scale_min, augmentation.scale_max
     )
