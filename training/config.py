@@ -29,6 +29,9 @@ class TrainingConfig:
         preset: Preset of `FaceGCN`.
         data_dir: Folder of the training photos; not read where all examples
             are synthetic.
+        second_teacher: Weights whose landmarks of the photos are averaged with
+            the teacher's before labels are fitted; empty for none.
+        second_teacher_share: Their share in the mean.
         synthetic_share: Share of the examples that are rendered faces; 1
             needs no photos.
         num_synthetic: Rendered faces of one pass; each epoch has new ones.
@@ -87,6 +90,8 @@ class TrainingConfig:
     name: str
     preset: str
     data_dir: str = "data"
+    second_teacher: str = ""
+    second_teacher_share: float = 0.5
     synthetic_share: float = 0.0
     num_synthetic: int = 20_000
     seed: int = 0
@@ -168,7 +173,10 @@ _NOT_NEGATIVE = (
     *("landmark_weight", "face_weight", "supervised_level", "seed"),
     "logical_devices",
 )
-_SHARES = ("synthetic_share", "momentum", "average_momentum", "yaw_balance")
+_SHARES = (
+    *("synthetic_share", "second_teacher_share", "momentum"),
+    *("average_momentum", "yaw_balance"),
+)
 _CHOICES = {
     "preset": tuple(PRESETS),
     "precision": PRECISIONS,

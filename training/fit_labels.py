@@ -36,6 +36,7 @@ from training.label_fitting import (
     LandmarkModel,
     fit_landmarks,
 )
+from training.second_teacher import weights_digest, with_second_teacher
 from training.teacher_correction import correct_teacher
 
 Floats = NDArray[np.float64]
@@ -81,7 +82,11 @@ class LabelReport(NamedTuple):
 
 
 def labels_for(
-    crops: AflwCrops, model: MorphableModel, path: str | Path | None
+    crops: AflwCrops,
+    model: MorphableModel,
+    path: str | Path | None,
+    second_teacher: str = "",
+    share: float = 0.5,
 ) -> FittedLabels:
     """Loads the labels kept at a path, or fits them and keeps them there.
 
@@ -89,14 +94,28 @@ def labels_for(
         crops: The photos.
         model: The morphable model to fit.
         path: Where the labels are kept. Labels of other photos, of another
-            model or of another version of the method are replaced. `None`
-            keeps them nowhere.
+            model, of other teachers or of another version of the method are
+            replaced. `None` keeps them nowhere.
+        second_teacher: Weights of a network whose landmarks are averaged with
+            the teacher's, see `with_second_teacher`; empty for none.
+        share: Its share in the mean.
+
+    Raises:
+        ValueError: If there are no such weights.
     """
+    if second_teacher:
+        # Noted before it predicts anything, which is not needed for labels
+        # that are there.
+        parts = crops.fingerprint, weights_digest(second_teacher), f"{share:g}"
+        digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
+        crops = crops._replace(fingerprint=digest)
     fingerprint = labels_fingerprint(crops, model)
     if path is not None and Path(path).is_file():
         labels = FittedLabels.load(path)
         if labels.fingerprint == fingerprint:
             return labels
+    if second_teacher:
+        crops = with_second_teacher(crops, second_teacher, share)
     labels, _ = fit_labels(crops, model)
     if path is not None:
         labels.save(path)

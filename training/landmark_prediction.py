@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.detection import Detection
-from tf_facegcn.imaging.face_crop import CROP_UNITS, FaceCrop
+from tf_facegcn.imaging.face_crop import FaceCrop
 from tf_facegcn.imaging.photo import read_photo
 from tf_facegcn.predictor import FaceModel
 from training.data.aflw2000 import Aflw2000
-from training.data.landmark_mirror import LANDMARK_MIRROR
+from training.data.landmark_mirror import mirror_averaged
 
 Floats = NDArray[np.float64]
 Photo = NDArray[np.uint8]
@@ -157,18 +158,13 @@ def _predict(
     images = np.zeros((_BATCH, *2 * (model.input_size,), 3), np.float32)
     for row, (crop, photo) in enumerate(zip(crops, photos, strict=True)):
         images[row] = crop.crop(photo) / np.float32(255)
-    points = _landmarks(model, images)
-    if mirror:
-        mirrored = _landmarks(model, images[:, :, ::-1])[:, LANDMARK_MIRROR]
-        mirrored[..., 0] = CROP_UNITS - 1 - mirrored[..., 0]
-        points = (points + mirrored) / 2
+    predict = functools.partial(_landmarks, model)
+    points = mirror_averaged(predict, images) if mirror else predict(images)
     return np.stack(
         [crop.to_photo(face) for crop, face in zip(crops, points, strict=False)]
     )
 
 
 def _landmarks(model: FaceModel, images: NDArray[np.float32]) -> Floats:
-    vertices = np.asarray(
-        model.predict_on_batch(np.ascontiguousarray(images)), np.float64
-    )
+    vertices = np.asarray(model.predict_on_batch(images), np.float64)
     return vertices[:, model.landmarks]

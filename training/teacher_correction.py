@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 # Human points that are not used: the annotated ear lobes are no points of the
 # 68, whose contour runs in front of the ears.
-_EARS = (12, 16)
+UNUSED_POINTS = (12, 16)
 _CHIN = 20
 
 # Reliability of a human point, as a share; people place the chin loosely.
@@ -97,7 +97,7 @@ def correct_teacher(
     """
     points = human_point_matrix() @ teacher_landmarks
     weights = np.array(np.isfinite(human_points).all(axis=-1), np.float64)
-    weights[:, list(_EARS)] = 0
+    weights[:, list(UNUSED_POINTS)] = 0
     weights[:, _CHIN] *= _CHIN_WEIGHT
     human = np.where(weights[..., None] > 0, human_points, 0.0)
     cameras = fit_camera(reference, teacher_landmarks)[..., :2, :3]

@@ -88,7 +88,13 @@ def load_training_data(
             _synthetic_fingerprint(face_model),
         )
     crops = AflwCrops.load(config.data_dir)
-    labels = labels_for(crops, face_model, labels_path)
+    labels = labels_for(
+        crops,
+        face_model,
+        labels_path,
+        config.second_teacher,
+        config.second_teacher_share,
+    )
     photos, validation = PhotoSource.of_photos(crops, labels).split(
         config.num_validation, config.seed
     )

@@ -85,18 +85,29 @@ class PhotoSource:
         Returns:
             The remaining examples and the held-out ones.
         """
-        if not 0 < num_held_out < len(self):
-            raise ValueError(
-                "Expected to hold out at least one example and to keep one, "
-                f"of {len(self)}. Received: num_held_out={num_held_out}"
-            )
-        order = np.random.default_rng(seed).permutation(len(self))
-        parts = np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
+        parts = split_indices(len(self), num_held_out, seed)
         kept, held_out = (
             PhotoSource([self.examples[i] for i in part], self.yaw[part])
             for part in parts
         )
         return kept, held_out
+
+
+def split_indices(
+    count: int, num_held_out: int, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Splits examples at random.
+
+    Returns:
+        The indices of those that remain and of those held out, sorted.
+    """
+    if not 0 < num_held_out < count:
+        raise ValueError(
+            "Expected to hold out at least one example and to keep one, "
+            f"of {count}. Received: num_held_out={num_held_out}"
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])
 
 
 def _check_finite(crops: AflwCrops, labels: FittedLabels) -> None:

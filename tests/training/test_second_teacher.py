@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+import training.fit_labels
+from training import second_teacher
+from training.data.aflw_crops import crop_pixels_to_units
+from training.fit_labels import labels_for
+from training.label_quality import hidden_point_distances
+from training.second_teacher import predict_crops, with_second_teacher
+
+
+class Bright:
+    """A network whose landmarks all lie at the middle of the light."""
+
+    input_size = 128
+    landmarks = np.arange(68)
+
+    def at_vertices(self, indices):
+        assert len(indices) == 68
+        return self
+
+    def predict_on_batch(self, x):
+        places = np.arange(128) * 2 + 0.5
+        light = x.sum(axis=3) + 1e-9
+        total = light.sum(axis=(1, 2))
+        points = np.zeros((len(x), 68, 3))
+        points[..., 0] = ((light.sum(axis=1) @ places) / total)[:, None]
+        points[..., 1] = ((light.sum(axis=2) @ places) / total)[:, None]
+        return points
+
+
+def spot(column, row):
+    """A black crop with a bright spot around a pixel."""
+    image = np.zeros((120, 120, 3), np.uint8)
+    image[row - 3 : row + 4, column - 3 : column + 4] = 255
+    return image
+
+
+def test_predictions_are_where_the_photo_shows_it(miniature_crops, monkeypatch):
+    crops = miniature_crops
+    pixels = np.array([(45 + i, 60 - i) for i in range(len(crops.jpegs))])
+    monkeypatch.setattr(
+        type(crops), "image", lambda self, index: spot(*pixels[index])
+    )
+    found = predict_crops(Bright(), crops, range(1, 7))
+    expected = crop_pixels_to_units(pixels[1:7])[:, None]
+    np.testing.assert_allclose(
+        found[..., :2], np.broadcast_to(expected, (6, 68, 2)), atol=0.3
+    )
+
+
+def test_the_mean_has_the_networks_share(miniature_crops, monkeypatch):
+    teacher = miniature_crops.teacher_landmarks
+    monkeypatch.setattr(second_teacher, "load_model", lambda name: None)
+    found = teacher + np.array([8.0, 0, 30.0])
+    monkeypatch.setattr(second_teacher, "predict_crops", lambda *_: found)
+    mixed = with_second_teacher(miniature_crops, "lite", 0.25)
+    moved = mixed.teacher_landmarks - teacher
+    np.testing.assert_allclose(moved[..., 0], 2.0)
+    np.testing.assert_allclose(moved[..., 1], 0.0, atol=1e-9)
+    np.testing.assert_allclose(
+        mixed.teacher_landmarks[..., 2].mean(axis=1), 0.0, atol=1e-9
+    )
+
+
+def test_labels_of_other_teachers_are_fitted_anew(
+    miniature_crops, miniature_model, tmp_path, monkeypatch
+):
+    calls = []
+
+    def double(crops, weights, share):
+        calls.append((weights, share))
+        return crops
+
+    monkeypatch.setattr(training.fit_labels, "with_second_teacher", double)
+    monkeypatch.setattr(training.fit_labels, "weights_digest", str)
+    path = tmp_path / "labels.npz"
+
+    def fit(*teacher):
+        return labels_for(
+            miniature_crops, miniature_model, path, *teacher
+        ).fingerprint
+
+    prints = [fit(), fit("a", 0.5), fit("a", 0.5), fit("a", 0.7), fit("b", 0.7)]
+    # The second time they were there.
+    assert calls == [("a", 0.5), ("a", 0.7), ("b", 0.7)]
+    assert len(set(prints)) == 4
+
+
+def test_unknown_weights_are_refused(miniature_crops, miniature_model):
+    with pytest.raises(ValueError, match="'huge'"):
+        labels_for(miniature_crops, miniature_model, None, "huge")
+
+
+def test_hidden_points_tell_a_better_teacher(miniature_crops, miniature_model):
+    """Human points are the truth here, so what was moved is measured."""
+    reference = miniature_model.mean[miniature_model.landmarks].astype(float)
+    before, after = hidden_point_distances(miniature_crops, reference)
+    shifted = miniature_crops.teacher_landmarks.copy()
+    generator = np.random.default_rng(0)
+    shifts = generator.normal(0, 6, (len(shifted), 1, 2))
+    shifted[..., :2] += shifts
+    moved = miniature_crops._replace(teacher_landmarks=shifted)
+    worse, repaired = hidden_point_distances(moved, reference)
+    extent = np.ptp(shifted[..., :2], axis=1).prod(axis=1)
+    size = 100 * np.linalg.norm(shifts[:, 0], axis=1) / np.sqrt(extent)
+    assert np.mean(worse) - np.mean(before) > 0.5 * size.mean()
+    # The other points say where the face is.
+    assert np.mean(repaired) < 0.5 * np.mean(worse)
+    assert np.mean(after) < np.mean(before) + 0.1
