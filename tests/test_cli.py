@@ -397,6 +397,7 @@ def test_evaluate_calls_the_library(run, monkeypatch):
         "num_photos": 7,
         "nme_2d_68": {"original": figures},
         "nme_3d_68": figures,
+        "subsets": {},
         "num_missed": 3,
     }
     monkeypatch.setattr(

@@ -16,6 +16,7 @@ from tf_facegcn.imaging.drawing import Drawing
 from tf_facegcn.imaging.photo import read_photo
 from training.data.aflw2000 import Aflw2000
 from training.landmark_prediction import LookOptions, predict_landmarks
+from training.photo_subsets import SUBSETS, subset_masks
 from training.scores import landmark_errors, summarize, without_mean_depth
 
 Floats = NDArray[np.float64]
@@ -123,6 +124,7 @@ def evaluate(
         **source,
         "num_photos": len(data.names),
         **_summaries(errors, data.yaw),
+        "subsets": _subset_means(errors, data),
         "protocol": protocol,
     }
     if data.reannotated is None:
@@ -164,6 +166,16 @@ def metrics_table(metrics: dict[str, Any]) -> list[str]:
             f"{name:<28}{bins}{figures['mean_of_bins']:14.3f}"
             f"{figures['mean']:8.3f}"
         )
+    for name, part in metrics["subsets"].items():
+        if part["num_photos"]:
+            lines.append(
+                f"2D-68, {name}, {part['num_photos']} photos: mean "
+                + ", ".join(
+                    f"{part[column]:.3f} ({column.rpartition('_')[2]})"
+                    for column in _COLUMNS[:2]
+                    if column in part
+                )
+            )
     return lines
 
 
@@ -245,6 +257,19 @@ def _summaries(errors: dict[str, Floats], yaw: Floats) -> dict[str, Any]:
         "nme_2d_68": in_2d,
         "nme_3d_68": summarize(errors[_COLUMNS[2]], yaw),
     }
+
+
+def _subset_means(
+    errors: dict[str, Floats], data: Aflw2000
+) -> dict[str, dict[str, Any]]:
+    """Mean errors of parts of the photos, by name; `None` for an empty one."""
+    means: dict[str, dict[str, Any]] = {}
+    for name, mask in subset_masks(data).items():
+        means[name] = {"photos": SUBSETS[name], "num_photos": int(mask.sum())}
+        for column, values in errors.items():
+            mean = float(values[mask].mean()) if mask.any() else None
+            means[name][column] = mean
+    return means
 
 
 def _write_csv(path: Path, data: Aflw2000, errors: dict[str, Floats]) -> None:

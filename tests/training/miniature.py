@@ -126,7 +126,7 @@ def write_crops(folder, model, count, seed=0):
     return landmarks
 
 
-def write_aflw2000(folder, landmarks, yaw):
+def write_aflw2000(folder, landmarks, yaw, pitch=0, roll=0):
     """Writes photos and `.mat` files in the layout of AFLW2000-3D."""
     for number, (face, angle) in enumerate(zip(landmarks, yaw, strict=True)):
         name = f"image{number:05d}"
@@ -135,6 +135,6 @@ def write_aflw2000(folder, landmarks, yaw):
             folder / f"{name}.mat",
             {
                 "pt3d_68": face.T,
-                "Pose_Para": np.radians([[0, angle, 0, 0, 0, 0, 0]]),
+                "Pose_Para": np.radians([[pitch, angle, roll, 0, 0, 0, 0]]),
             },
         )

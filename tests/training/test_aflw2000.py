@@ -23,6 +23,15 @@ def test_reads_the_official_layout(folder, miniature_model):
     assert data.reannotated is None
 
 
+def test_angles_of_a_whole_turn_more_are_the_same(tmp_path, miniature_model):
+    landmarks, _ = make_faces(miniature_model, 1)
+    write_aflw2000(tmp_path, landmarks, [-105.0], pitch=-328.0, roll=334.0)
+    data = Aflw2000.load(tmp_path)
+    np.testing.assert_allclose([data.pitch, data.roll], [[32.0], [26.0]])
+    # The bins of the protocol take the yaw as it is written.
+    np.testing.assert_allclose(data.yaw, [105.0])
+
+
 def test_reannotated_points_are_joined_by_name(folder):
     names = np.array(["image00002", "image00000", "other", "image00001"])
     points = np.arange(4)[:, None, None] + np.zeros((4, 68, 2))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.miniature import make_faces, write_aflw2000
-from training.evaluate import evaluate, read_predictions
+from training.evaluate import evaluate, metrics_table, read_predictions
 
 YAW = [5.0, 45.0, 80.0, 20.0]
 
@@ -53,6 +53,12 @@ def test_figures_and_files_worked_out_by_hand(folder, landmarks, tmp_path):
     np.testing.assert_allclose(original["bins"], [0, 0, error], atol=1e-9)
     assert original["mean_of_bins"] == pytest.approx(error / 3)
     assert original["mean"] == pytest.approx(error / 4)
+    dark = metrics["subsets"]["dark"]
+    assert dark["num_photos"] == 4
+    assert dark["nme_2d_68_original"] == pytest.approx(error / 4)
+    assert metrics["subsets"]["rolled"]["nme_2d_68_original"] is None
+    line = f"2D-68, dark, 4 photos: mean {error / 4:.3f} (original)"
+    assert line in metrics_table(metrics)
     assert json.loads((output / "metrics.json").read_text()) == metrics
     assert "sqrt(w * h)" in metrics["protocol"]["size"]
     with (output / "images.csv").open(newline="") as file:

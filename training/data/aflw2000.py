@@ -25,6 +25,8 @@ class Aflw2000(NamedTuple):
         reannotated: `(n, 68, 2)` re-annotated points, or `None` where the
             folder has none: they are no part of the official files.
         yaw: `(n,)` absolute yaw of the fitted 3DMM (`Pose_Para`), degrees.
+        pitch: `(n,)` absolute pitch, degrees, at most 180.
+        roll: `(n,)` absolute roll, degrees, at most 180.
     """
 
     names: list[str]
@@ -32,6 +34,8 @@ class Aflw2000(NamedTuple):
     landmarks: Floats
     reannotated: Floats | None
     yaw: Floats
+    pitch: Floats
+    roll: Floats
 
     @classmethod
     def load(cls, data_dir: str | Path) -> Aflw2000:
@@ -62,16 +66,20 @@ class Aflw2000(NamedTuple):
                 )
         annotations = [_read(path) for path in paths]
         names = [path.stem for path in paths]
+        pitch, yaw, roll = np.abs([pose for _, pose in annotations]).T
         return cls(
             names,
             photos,
             np.stack([landmarks for landmarks, _ in annotations]),
             _reannotated(folder / ANNOTATIONS_NAME, names),
-            np.array([yaw for _, yaw in annotations]),
+            # As the protocol has it: a few are beyond 90, none is turned back.
+            yaw,
+            *(np.abs((angle + 180) % 360 - 180) for angle in (pitch, roll)),
         )
 
 
-def _read(path: Path) -> tuple[Floats, float]:
+def _read(path: Path) -> tuple[Floats, Floats]:
+    """The landmarks, and pitch, yaw and roll in degrees."""
     try:
         arrays = scipy.io.loadmat(path)
         landmarks = np.asarray(arrays["pt3d_68"], np.float64).T
@@ -86,7 +94,7 @@ def _read(path: Path) -> tuple[Floats, float]:
             f"Received: {landmarks.T.shape} and {pose.shape}"
         )
     # Pose_Para is pitch, yaw, roll in radians, translation, scale.
-    return landmarks, abs(float(np.degrees(pose[1])))
+    return landmarks, np.degrees(pose[:3])
 
 
 def _reannotated(path: Path, names: list[str]) -> Floats | None:

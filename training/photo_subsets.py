@@ -1,0 +1,78 @@
+"""Parts of a dataset whose errors are told apart: poses, light, open mouths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.photo import read_photo
+from training.data.aflw2000 import Aflw2000
+
+Floats = NDArray[np.float64]
+Masks = NDArray[np.bool_]
+
+_LARGE_ANGLE = 30.0
+# Mean luma of the face's box, of 255: about a tenth of AFLW2000-3D is darker.
+_DARK = 75.0
+# The gap between the lips over the width of the mouth's inner rim.
+_OPEN = 0.3
+_CORNERS, _UPPER, _LOWER = (60, 64), (61, 62, 63), (67, 66, 65)
+
+# Luma of red, green and blue (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+SUBSETS: Mapping[str, str] = MappingProxyType(
+    {
+        "rolled": f"roll beyond {_LARGE_ANGLE:g} degrees either way",
+        "pitched": f"pitch beyond {_LARGE_ANGLE:g} degrees either way",
+        "dark": f"mean luma of the 68 points' box below {_DARK:g} of 255",
+        "mouth_open": "gap of the inner lips over their width above "
+        f"{_OPEN:g}, yaw up to 60 degrees",
+    }
+)
+
+
+def subset_masks(data: Aflw2000) -> dict[str, Masks]:
+    """Says which photos belong to each of `SUBSETS`.
+
+    Args:
+        data: The photos and their annotation; the mouth is judged by the
+            re-annotated points, if there are any, as fits open it little.
+
+    Returns:
+        `(n,)` booleans by name.
+    """
+    points = data.landmarks[..., :2]
+    if data.reannotated is not None:
+        points = data.reannotated
+    luma = [
+        _mean_luma(read_photo(path), BoundingBox.from_points(landmarks))
+        for path, landmarks in zip(data.photos, data.landmarks, strict=True)
+    ]
+    return {
+        "rolled": data.roll > _LARGE_ANGLE,
+        "pitched": data.pitch > _LARGE_ANGLE,
+        "dark": np.array(luma) < _DARK,
+        # In profile the mouth's width vanishes.
+        "mouth_open": (_mouth_opening(points) > _OPEN) & (data.yaw <= 60),
+    }
+
+
+def _mouth_opening(points: Floats) -> Floats:
+    left, right = (points[:, corner] for corner in _CORNERS)
+    gap = points[:, _UPPER].mean(axis=1) - points[:, _LOWER].mean(axis=1)
+    width = np.linalg.norm(left - right, axis=-1)
+    return np.linalg.norm(gap, axis=-1) / np.maximum(width, 1e-6)
+
+
+def _mean_luma(photo: NDArray[np.uint8], box: BoundingBox) -> float:
+    """The mean over the part of a box that is in the photo; NaN if none is."""
+    left, top = max(round(box.left), 0), max(round(box.top), 0)
+    part = photo[
+        top : max(round(box.bottom), 0), left : max(round(box.right), 0)
+    ]
+    return float((part @ _LUMA).mean()) if part.size else float("nan")
