@@ -75,6 +75,45 @@ def test_the_largest_face_comes_first(photo, detector):
     assert first.box.area > 2 * second.box.area
 
 
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_photo_that_lies_is_turned(photo, detector, turns):
+    class OnlyUpright(SlimeFaceDetector):
+        def _detect(self, seen, scale, threshold):
+            if not np.array_equal(seen, photo):
+                return []
+            return super()._detect(seen, scale, threshold)
+
+    (upright,) = detector(photo)
+    (found,) = OnlyUpright()(np.ascontiguousarray(np.rot90(photo, turns)))
+    assert found.score == upright.score
+    height, width = photo.shape[:2]
+    for kind in ("box", "crop_box"):
+        left, top, right, bottom = getattr(upright, kind).as_tuple()
+        # Counter-clockwise, what was on the right is at the top.
+        expected = (
+            (top, width - right, bottom, width - left)
+            if turns == 1
+            else (height - bottom, left, height - top, right)
+        )
+        np.testing.assert_allclose(
+            getattr(found, kind).as_tuple(), expected, atol=1e-9
+        )
+
+
+def test_of_both_turns_the_surer_one_counts(photo):
+    class Turned(SlimeFaceDetector):
+        scores = iter([0.0, 0.0, 0.85, 0.95])
+
+        def _detect(self, photo, scale, threshold):
+            score = next(self.scores)
+            box = BoundingBox(10, 20, 30, 40)
+            return [Detection(box, score, box)] if score else []
+
+    (found,) = Turned()(np.zeros((200, 500, 3), np.uint8))
+    assert found.score == 0.95
+    assert found.box == BoundingBox(20, 170, 40, 190)
+
+
 @pytest.mark.parametrize(
     "shape", [(1, 1, 3), (1, 5000, 3), (5000, 1, 3), (300, 400, 3)]
 )
@@ -106,9 +145,13 @@ def test_small_faces_are_only_looked_for_in_large_photos(photo):
         assert recorder(np.zeros((10, longer, 3), np.uint8)) == []
         return recorder.sides
 
-    assert sides_tried(4000) == ((640, 0.65), (320, 0.65), (960, 0.8))
-    assert sides_tried(500) == ((500, 0.65), (320, 0.65))
-    assert sides_tried(50) == ((320, 0.65),)
+    # At last a photo that lies, on either side.
+    lies = ((640, 0.8), (640, 0.8))
+    assert sides_tried(4000) == ((640, 0.65), (320, 0.65), (960, 0.8), *lies)
+    lies = ((500, 0.8), (500, 0.8))
+    assert sides_tried(500) == ((500, 0.65), (320, 0.65), *lies)
+    lies = ((320, 0.8), (320, 0.8))
+    assert sides_tried(50) == ((320, 0.65), *lies)
 
 
 def test_the_crop_box_by_hand():
