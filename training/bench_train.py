@@ -52,10 +52,10 @@ class TrainingCase:
 
 
 CASES = {
-    "lite": TrainingCase("lite", supervised_level=2),
-    "lite_jit": TrainingCase("lite", jit_compile=True, supervised_level=2),
-    "lite_two_devices": TrainingCase("lite", num_devices=2, supervised_level=2),
-    "lite_bfloat16": TrainingCase("lite", "mixed_bfloat16", supervised_level=2),
+    "lite": TrainingCase("lite", supervised_level=3),
+    "lite_jit": TrainingCase("lite", jit_compile=True, supervised_level=3),
+    "lite_two_devices": TrainingCase("lite", num_devices=2, supervised_level=3),
+    "lite_bfloat16": TrainingCase("lite", "mixed_bfloat16", supervised_level=3),
     "lite_whole_mesh": TrainingCase("lite"),
     "lite_coma": TrainingCase("lite", coma=True),
     "paper": TrainingCase("paper"),

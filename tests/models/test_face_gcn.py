@@ -87,11 +87,18 @@ def test_every_lowering_gives_the_same_mesh(lowering, shaken):
         )
 
 
-# The second as lite: the last levels are interpolated.
-@pytest.mark.parametrize(
-    "fields",
-    [{}, {"output_level": 1, "output_filters": (), "displacement_level": 3}],
-)
+# As lite: the finest map is not used, the last levels are interpolated.
+LIKE_LITE = {
+    "aggregation_widths": (6, 8),
+    "aggregation_rounds": 1,
+    "decoder_growths": (4, 4),
+    "decoder_convolutions": 1,
+    "output_level": 1,
+    "output_filters": (),
+}
+
+
+@pytest.mark.parametrize("fields", [{}, LIKE_LITE], ids=["tiny", "like lite"])
 def test_a_fused_model_gives_the_same_mesh(fields, tiny_hierarchy, tmp_path):
     model = _tiny(tiny_hierarchy, **fields)
     shake(model)
@@ -144,10 +151,7 @@ def test_predicts_some_vertices_alone(shaken):
 
 
 def test_some_vertices_of_an_upsampled_mesh(tiny_hierarchy):
-    # As in lite, the last levels are interpolated.
-    model = _tiny(
-        tiny_hierarchy, output_level=1, output_filters=(), displacement_level=3
-    )
+    model = _tiny(tiny_hierarchy, **LIKE_LITE)
     shake(model)
     indices = [5, 600, 17, 5]
     np.testing.assert_allclose(

@@ -46,9 +46,12 @@ KINDS = {
         "embedding_hidden": (8,),
     },
     "lite": {
+        "aggregation_widths": (6, 8),
+        "aggregation_rounds": 1,
+        "decoder_growths": (4, 4),
+        "decoder_convolutions": 1,
         "output_level": 1,
         "output_filters": (),
-        "displacement_level": 3,
     },
     "ablation": {
         "skip_connections": False,

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 
 import pytest
 
@@ -14,9 +15,18 @@ def test_restores_a_preset_of_json(name):
     assert FaceGCNPreset.of_fields(fields) == PRESETS[name]
 
 
-def test_rejects_widths_of_another_number_of_stages():
-    with pytest.raises(ValueError, match=r"decoder_growths=\(2, 2\)"):
-        dataclasses.replace(PRESETS["tiny"], decoder_growths=(2, 2))
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("encoder_depths", (1, 1)),
+        ("decoder_growths", (2, 2, 2, 2)),
+        ("decoder_growths", ()),
+        ("aggregation_widths", (4, 4)),
+    ],
+)
+def test_rejects_tuples_that_do_not_fit_the_stages(name, wrong):
+    with pytest.raises(ValueError, match=re.escape(f"{name}={wrong}")):
+        dataclasses.replace(PRESETS["tiny"], **{name: wrong})
 
 
 def test_rejects_an_input_that_does_not_halve():

@@ -11,16 +11,16 @@ from tf_facegcn.models.face_gcn_presets import PRESETS
 # operations of one photo (see `count_flops`), on the bundled head.
 SIZES = {
     "paper": (3_634_755, 5_066_998_148),
-    "lite": (2_911_775, 281_792_898),
+    "lite": (1_805_663, 172_929_034),
     "tiny": (218_103, 24_064_680),
     "paper_no_aggregation": (2_461_955, 3_796_648_324),
     "paper_unet": (2_617_339, 4_010_033_540),
     "paper_no_upsampling": (3_593_155, 5_006_180_740),
     "paper_no_downsampling": (3_476_643, 4_951_654_788),
-    "lite_no_aggregation": (2_844_135, 247_615_874),
-    "lite_unet": (2_875_911, 258_658_690),
-    "lite_no_upsampling": (2_908_959, 279_368_066),
-    "lite_no_downsampling": (2_898_327, 275_829_122),
+    "lite_no_aggregation": (1_536_479, 119_320_586),
+    "lite_unet": (1_588_703, 127_184_906),
+    "lite_no_upsampling": (1_787_231, 168_210_442),
+    "lite_no_downsampling": (1_741_055, 164_671_498),
 }
 
 

@@ -105,7 +105,7 @@ class FaceGCNGraph:
             normalize=not self.fused,
             dtype=self.policy,
             name="aggregation",
-        )(maps)
+        )(maps[-len(self.preset.decoder_growths) :])
 
     def decoder(self, embedding, maps):
         """Vertex features of the last DenseGCN block's level."""

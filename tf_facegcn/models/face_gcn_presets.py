@@ -20,8 +20,8 @@ class FaceGCNPreset:
         encoder_depths: Residual blocks of each stage.
         embedding_size: Length of the vector that the coarsest map becomes.
         embedding_hidden: Lengths of the dense layers before it.
-        aggregation_widths: Channels of each level's aggregated map, finest
-            first.
+        aggregation_widths: Channels of the aggregated map of each level that
+            has a DenseGCN block, finest first.
         skip_connections: Whether the decoder is fed with maps at all;
             without, it sees the embedding only.
         aggregation_rounds: Rounds of the aggregation block; one less than
@@ -33,7 +33,8 @@ class FaceGCNPreset:
             ones.
         vertex_width: Channels of the coarsest vertices made of the embedding.
         decoder_growths: Filters of each convolution of each DenseGCN block,
-            coarsest first; one block for each stage of the encoder.
+            coarsest first; one block for each stage of the encoder, or for
+            the coarsest of them.
         decoder_convolutions: Convolutions of a DenseGCN block.
         output_filters: Filters of the graph convolutions between the last
             DenseGCN block and the one to 3 channels.
@@ -80,17 +81,26 @@ class FaceGCNPreset:
     displacement_level: int | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "encoder_depths",
-            "aggregation_widths",
-            "decoder_growths",
-        ):
-            if len(getattr(self, name)) != len(self.encoder_widths):
-                raise ValueError(
-                    f"Expected {name} to have one entry a stage of the "
-                    f"encoder, {len(self.encoder_widths)}. Received: "
-                    f"{name}={getattr(self, name)}"
-                )
+        num_stages = len(self.encoder_widths)
+        if len(self.encoder_depths) != num_stages:
+            raise ValueError(
+                "Expected encoder_depths to have one entry a stage of the "
+                f"encoder, {num_stages}. Received: "
+                f"encoder_depths={self.encoder_depths}"
+            )
+        num_blocks = len(self.decoder_growths)
+        if not 1 <= num_blocks <= num_stages:
+            raise ValueError(
+                f"Expected decoder_growths to have 1 to {num_stages} entries, "
+                "at most one a stage of the encoder. Received: "
+                f"decoder_growths={self.decoder_growths}"
+            )
+        if len(self.aggregation_widths) != num_blocks:
+            raise ValueError(
+                "Expected aggregation_widths to have one entry for each of "
+                f"decoder_growths, {num_blocks}. Received: "
+                f"aggregation_widths={self.aggregation_widths}"
+            )
         if self.input_size % 2 ** len(self.encoder_widths):
             raise ValueError(
                 "Expected an input that halves at each of "
@@ -150,18 +160,21 @@ _PAPER = FaceGCNPreset(
 _LITE = FaceGCNPreset(
     input_size=128,
     encoder_widths=(16, 32, 64, 96, 128),
-    encoder_depths=(1, 2, 2, 2, 2),
+    encoder_depths=(1, 1, 1, 1, 1),
     embedding_size=256,
-    aggregation_widths=(8, 16, 24, 32, 48),
+    # At batch 1 an operation costs more than its arithmetic, so there are few:
+    # no graph convolutions beyond 256 vertices but the last, and maps as wide
+    # as the encoder's.
+    aggregation_widths=(64, 96, 128),
     aggregation_rounds=1,
     aggregation_convolutions=1,
     vertex_width=64,
-    decoder_growths=(32, 32, 24, 12, 6),
-    decoder_convolutions=2,
-    output_level=2,
+    decoder_growths=(64, 64, 48),
+    decoder_convolutions=1,
+    output_level=3,
     template_transform=True,
     vertex_embedding=True,
-    displacement_level=3,
+    displacement_level=4,
 )
 # For tests.
 _TINY = FaceGCNPreset(
