@@ -205,6 +205,14 @@ _LITE_AUGMENTATION = Augmentation(
     jpeg=0.1,
     occluder=0.15,
 )
+# What a small network makes progress on within seconds.
+_SMOKE_AUGMENTATION = dataclasses.replace(
+    _LITE_AUGMENTATION,
+    large_rotation=0.0,
+    translation=0.06,
+    scale_min=0.9,
+    scale_max=1.15,
+)
 
 # Optimiser, rates, batch and augmentation are the paper's (Sec. IV-B). It does
 # not give the number of epochs, and trains on the 122,450 photos of 300W-LP.
@@ -253,7 +261,7 @@ _SMOKE = TrainingConfig(
     average_momentum=0.5,
     supervised_level=3,
     num_validation=32,
-    augmentation=_LITE_AUGMENTATION,
+    augmentation=_SMOKE_AUGMENTATION,
 )
 
 CONFIGS: Mapping[str, TrainingConfig] = types.MappingProxyType(
