@@ -166,7 +166,9 @@ def test_goes_on_only_with_the_same_run(tmp_path):
 
 def test_clears_away_what_a_killed_process_left(tmp_path):
     job = ShardedJob(lambda: None, tmp_path, ("json",), {})
-    for name in (".shard-00000-of-00001.tar-host-7.partial", "shard-0.tar"):
+    stay = {"shard-0-of-2.tar", ".shard-1-of-2.tar.journal"}
+    left = {".shard-0-of-2.tar-host-7.partial", ".shard-0-of-2.tar.journal"}
+    for name in stay | left:
         (tmp_path / name).touch()
     assert list(job.run([])) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["shard-0.tar"]
+    assert {path.name for path in tmp_path.iterdir()} == stay

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +71,9 @@ class PredictorOptions:
             # Fails before other processes are started.
             _remote_model(self.server, self.model_name)
             return {**described, "model": self.model_name}
-        from tf_facegcn.models.released_weights import find_weights
+        from tf_facegcn.models.released_weights import weights_digest
 
-        data = find_weights(self.weights).read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        return {**described, "weights_sha256": digest}
+        return {**described, "weights_sha256": weights_digest(self.weights)}
 
 
 def _load_model(weights: str) -> FaceModel:

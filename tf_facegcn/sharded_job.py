@@ -121,10 +121,11 @@ class ShardedJob:
         """
         if tasks:
             yield from self._predict(tasks)
-        # All shards are there. A process that was killed leaves a part of one,
-        # and its notes.
-        for path in self.output.glob(".shard-*"):
-            path.unlink(missing_ok=True)
+        # A process that was killed leaves a part of a shard and its notes,
+        # beside the shard once another has made it.
+        for shard in self.output.glob("shard-*.tar"):
+            for path in self.output.glob(f".{shard.name}*"):
+                path.unlink(missing_ok=True)
 
     def _predict(self, tasks: Sequence[ShardTask]) -> Iterator[ShardReport]:
         with self._ray() as ray:

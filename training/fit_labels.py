@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from tf_facegcn.geometry.camera import decompose_camera, project
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.imaging.face_crop import CROP_UNITS
+from tf_facegcn.models.released_weights import weights_digest
 from training.data.aflw_crops import AflwCrops
 from training.data.fitted_labels import FittedLabels
 from training.data.landmark_mirror import LANDMARK_MIRROR
@@ -36,7 +37,7 @@ from training.label_fitting import (
     LandmarkModel,
     fit_landmarks,
 )
-from training.second_teacher import weights_digest, with_second_teacher
+from training.second_teacher import with_second_teacher
 from training.teacher_correction import correct_teacher
 
 Floats = NDArray[np.float64]

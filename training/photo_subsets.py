@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.photo import read_photo
 from training.data.aflw2000 import Aflw2000
+from training.data.augmentation import LUMA
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]
@@ -21,9 +22,6 @@ _DARK = 75.0
 # The gap between the lips over the width of the mouth's inner rim.
 _OPEN = 0.3
 _CORNERS, _UPPER, _LOWER = (60, 64), (61, 62, 63), (67, 66, 65)
-
-# Luma of red, green and blue (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 SUBSETS: Mapping[str, str] = MappingProxyType(
     {
@@ -71,8 +69,7 @@ def _mouth_opening(points: Floats) -> Floats:
 
 def _mean_luma(photo: NDArray[np.uint8], box: BoundingBox) -> float:
     """The mean over the part of a box that is in the photo; NaN if none is."""
-    left, top = max(round(box.left), 0), max(round(box.top), 0)
-    part = photo[
-        top : max(round(box.bottom), 0), left : max(round(box.right), 0)
-    ]
-    return float((part @ _LUMA).mean()) if part.size else float("nan")
+    # A negative end of a slice would count from the other side.
+    left, top, right, bottom = (max(round(x), 0) for x in box.as_tuple())
+    part = photo[top:bottom, left:right]
+    return float((part @ LUMA).mean()) if part.size else float("nan")

@@ -1,13 +1,13 @@
 """A second teacher: a trained network's own view of its training photos.
 
 A network that has seen all photos errs less than the teacher it learnt from,
-and differently: the mean of the two is nearer to the points that people
-annotated than either (`python -m training.label_quality`).
+and differently: corrected by some of the points that people annotated, the
+mean of the two is nearer to the others than the teacher alone
+(`python -m training.label_quality`, figures in docs/training.md).
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tf_facegcn.models.face_gcn import FaceGCN
-from tf_facegcn.models.released_weights import find_weights, load_model
+from tf_facegcn.models.released_weights import load_model
 from training.data.aflw_crops import AflwCrops
 from training.data.augmentation import Augmentation, augment
 from training.data.landmark_mirror import mirror_averaged
@@ -26,15 +26,6 @@ _BATCH = 64
 # The crops whose predictions are averaged, each with its mirror image: as
 # evaluation cuts them, somewhat wider, somewhat narrower.
 _MAGNIFICATIONS = (1.0, 0.9, 1.1)
-
-
-def weights_digest(name_or_path: str | Path) -> str:
-    """Returns the hex digest of a file of weights.
-
-    Raises:
-        ValueError: If there is no such file.
-    """
-    return hashlib.sha256(find_weights(name_or_path).read_bytes()).hexdigest()
 
 
 def with_second_teacher(

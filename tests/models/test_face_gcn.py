@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.geometry.meshes import make_icosphere
+from tests.models.like_lite import LIKE_LITE
 from tests.models.shake import shake
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.triangle_mesh import TriangleMesh
@@ -85,17 +86,6 @@ def test_every_lowering_gives_the_same_mesh(lowering, shaken):
         np.testing.assert_allclose(
             model.predict_on_batch(_photos()), expected, atol=1e-3
         )
-
-
-# As lite: the finest map is not used, the last levels are interpolated.
-LIKE_LITE = {
-    "aggregation_widths": (6, 8),
-    "aggregation_rounds": 1,
-    "decoder_growths": (4, 4),
-    "decoder_convolutions": 1,
-    "output_level": 1,
-    "output_filters": (),
-}
 
 
 @pytest.mark.parametrize("fields", [{}, LIKE_LITE], ids=["tiny", "like lite"])

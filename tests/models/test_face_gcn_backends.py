@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.like_lite import LIKE_LITE
 from tests.models.shake import shake
 from tf_facegcn.models.face_gcn import FaceGCN
 
@@ -45,14 +46,7 @@ KINDS = {
         "displacement_level": None,
         "embedding_hidden": (8,),
     },
-    "lite": {
-        "aggregation_widths": (6, 8),
-        "aggregation_rounds": 1,
-        "decoder_growths": (4, 4),
-        "decoder_convolutions": 1,
-        "output_level": 1,
-        "output_filters": (),
-    },
+    "lite": LIKE_LITE,
     "ablation": {
         "skip_connections": False,
         "order": 2,

@@ -48,6 +48,18 @@ def find_weights(name_or_path: str | PathLike[str]) -> Path:
     )
 
 
+def weights_digest(name_or_path: str | PathLike[str]) -> str:
+    """Returns the SHA-256 of a file of weights, as hex digits.
+
+    Args:
+        name_or_path: See `find_weights`.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    return hashlib.sha256(find_weights(name_or_path).read_bytes()).hexdigest()
+
+
 def load_model(name_or_path: str | PathLike[str]) -> keras.Model:
     """Loads a FaceGCN with its weights; no mesh file is needed.
 
@@ -98,7 +110,7 @@ def _check_released(path: Path) -> None:
         return
     lines = (line.split() for line in checksums.read_text().splitlines())
     expected = {name: digest for digest, name in lines}.get(path.name)
-    received = hashlib.sha256(path.read_bytes()).hexdigest()
+    received = weights_digest(path)
     if expected not in (None, received):
         raise ValueError(
             f"{path}: expected the released file, of SHA-256 {expected} "

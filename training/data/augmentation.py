@@ -37,7 +37,7 @@ _LARGE_ROTATION = 120.0
 _JPEG_QUALITIES = (15, 75)
 
 # Luma of red, green and blue (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _photometric(
     if happens["occluder"]:
         image = _occluded(image, generator)
     if happens["greyscale"]:
-        grey = (image @ _LUMA).astype(np.uint8)
+        grey = (image @ LUMA).astype(np.uint8)
         image = np.repeat(grey[..., None], 3, axis=-1)
     if augmentation.color:
         image = cv2.LUT(image, _color_table(augmentation.color, generator))
