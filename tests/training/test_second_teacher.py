@@ -108,3 +108,16 @@ def test_hidden_points_tell_a_better_teacher(miniature_crops, miniature_model):
     # The other points say where the face is.
     assert np.mean(repaired) < 0.5 * np.mean(worse)
     assert np.mean(after) < np.mean(before) + 0.1
+
+
+def test_points_are_hidden_from_the_correction(
+    miniature_crops, miniature_model
+):
+    """Noise cannot be corrected, unless it was shown."""
+    human = miniature_crops.human_points
+    noise = np.random.default_rng(1).normal(0, 8, human.shape)
+    reference = miniature_model.mean[miniature_model.landmarks].astype(float)
+    before, after = hidden_point_distances(
+        miniature_crops._replace(human_points=human + noise), reference
+    )
+    assert np.mean(after) > np.mean(before)
