@@ -29,12 +29,16 @@ class TrainingConfig:
         preset: Preset of `FaceGCN`.
         data_dir: Folder of the training photos; not read where all examples
             are synthetic.
+        initial_weights: Weights to begin with, a name or a `.keras` file of
+            the same preset; empty for random ones.
         second_teacher: Weights whose landmarks of the photos are averaged with
             the teacher's before labels are fitted; empty for none.
         second_teacher_share: Their share in the mean.
         synthetic_share: Share of the examples that are rendered faces; 1
             needs no photos.
         num_synthetic: Rendered faces of one pass; each epoch has new ones.
+        keep_synthetic: Whether the first pass's faces are kept in memory (6 kB
+            each) and used again, instead of new ones.
         seed: Seed of initial weights, order and augmentation.
         batch_size: Examples of an update of the weights, on all devices
             together.
@@ -90,10 +94,12 @@ class TrainingConfig:
     name: str
     preset: str
     data_dir: str = "data"
+    initial_weights: str = ""
     second_teacher: str = ""
     second_teacher_share: float = 0.5
     synthetic_share: float = 0.0
     num_synthetic: int = 20_000
+    keep_synthetic: bool = False
     seed: int = 0
     batch_size: int = 32
     accumulation_steps: int = 1

@@ -27,6 +27,7 @@ from tf_facegcn.geometry.camera import decompose_camera, project
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.imaging.face_crop import CROP_UNITS
 from tf_facegcn.models.released_weights import weights_digest
+from training.convention import in_convention_of
 from training.data.aflw_crops import AflwCrops
 from training.data.fitted_labels import FittedLabels
 from training.data.landmark_mirror import LANDMARK_MIRROR
@@ -37,13 +38,14 @@ from training.label_fitting import (
     LandmarkModel,
     fit_landmarks,
 )
-from training.second_teacher import with_second_teacher
-from training.teacher_correction import correct_teacher
+from training.second_teacher import MEAN_RIDGE, with_second_teacher
+from training.teacher_correction import Correction, correct_teacher
 
 Floats = NDArray[np.float64]
 
 # Raised when the method changes, so that labels kept in a workdir are remade.
 _METHOD = "2"
+_SECOND_METHOD = "2"
 
 # Components of the displacements that a label keeps.
 NUM_DISPLACEMENT_COMPONENTS = 48
@@ -107,7 +109,10 @@ def labels_for(
     if second_teacher:
         # Noted before it predicts anything, which is not needed for labels
         # that are there.
-        parts = crops.fingerprint, weights_digest(second_teacher), f"{share:g}"
+        parts = (
+            *(_SECOND_METHOD, crops.fingerprint),
+            *(weights_digest(second_teacher), f"{share:g}"),
+        )
         digest = hashlib.sha256(" ".join(parts).encode()).hexdigest()
         crops = crops._replace(fingerprint=digest)
     fingerprint = labels_fingerprint(crops, model)
@@ -115,9 +120,10 @@ def labels_for(
         labels = FittedLabels.load(path)
         if labels.fingerprint == fingerprint:
             return labels
-    if second_teacher:
-        crops = with_second_teacher(crops, second_teacher, share)
     labels, _ = fit_labels(crops, model)
+    if second_teacher:
+        averaged = with_second_teacher(crops, second_teacher, share)
+        labels, _ = refit_labels(crops, model, labels, averaged)
     if path is not None:
         labels.save(path)
     return labels
@@ -147,10 +153,10 @@ def fit_labels(
     Returns:
         The labels, and figures about their quality.
     """
-    weights = weights or FittingWeights()
-    landmark_model = _landmark_model(model)
     correction = correct_teacher(
-        crops.teacher_landmarks, crops.human_points, landmark_model.mean
+        crops.teacher_landmarks,
+        crops.human_points,
+        _landmark_model(model).mean,
     )
     targets = correction.landmarks
     sizes = _sizes(targets)
@@ -159,13 +165,74 @@ def fit_labels(
         & (targets[..., :2].min(axis=(1, 2)) > -_MAX_OUTSIDE)
         & (targets[..., :2].max(axis=(1, 2)) < CROP_UNITS + _MAX_OUTSIDE)
     )
-    indices = np.flatnonzero(plausible)
+    return _fit(
+        crops,
+        model,
+        weights or FittingWeights(),
+        correction,
+        np.flatnonzero(plausible),
+        _MAX_FIT_DISTANCE,
+    )
+
+
+def refit_labels(
+    crops: AflwCrops,
+    model: MorphableModel,
+    first: FittedLabels,
+    averaged: AflwCrops,
+    weights: FittingWeights | None = None,
+) -> tuple[FittedLabels, LabelReport]:
+    """Fits a morphable model again, to better landmarks of the same photos.
+
+    The photos that have a label stay the same, so the same ones are held out
+    from training, and the landmarks keep the first teacher's convention.
+
+    Args:
+        crops: The photos with the teacher's landmarks and the human points.
+        model: The morphable model.
+        first: Labels that were fitted to them.
+        averaged: The photos with the mean of two teachers, see
+            `with_second_teacher`.
+        weights: What counts how much in the fit.
+
+    Returns:
+        The labels, and figures about their quality.
+    """
+    reference = _landmark_model(model).mean
+    correction = correct_teacher(
+        averaged.teacher_landmarks, crops.human_points, reference, MEAN_RIDGE
+    )
+    landmarks = in_convention_of(
+        crops.teacher_landmarks, correction.landmarks, reference
+    )
+    return _fit(
+        crops,
+        model,
+        weights or FittingWeights(),
+        correction._replace(landmarks=landmarks),
+        first.photo_indices,
+        np.inf,
+    )
+
+
+def _fit(
+    crops: AflwCrops,
+    model: MorphableModel,
+    weights: FittingWeights,
+    correction: Correction,
+    indices: NDArray[np.integer],
+    max_distance: float,
+) -> tuple[FittedLabels, LabelReport]:
+    """Fits some photos and drops what stays beyond a distance (a share)."""
+    landmark_model = _landmark_model(model)
+    targets = correction.landmarks
+    sizes = _sizes(targets)
     first = fit_landmarks(landmark_model, targets[indices], weights)
     constant = _mean_displacement(first, sizes[indices], model.mirror)
     moved = landmark_model._replace(mean=landmark_model.mean + constant)
     fit = fit_landmarks(moved, targets[indices], weights)
     distances = np.linalg.norm(fit.residuals[..., :2], axis=-1).mean(axis=1)
-    good = distances < _MAX_FIT_DISTANCE * sizes[indices]
+    good = distances < max_distance * sizes[indices]
     fit = LandmarkFit(*(field[good] for field in fit))
     indices, distances = indices[good], distances[good]
 

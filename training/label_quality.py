@@ -23,9 +23,11 @@ from training.data.aflw_crops import AflwCrops
 from training.data.photo_source import split_indices
 from training.fit_labels import labels_for
 from training.scores import YAW_BINS
-from training.second_teacher import with_second_teacher
+from training.second_teacher import MEAN_RIDGE, with_second_teacher
 from training.teacher_correction import (
+    TEACHER_RIDGE,
     UNUSED_POINTS,
+    Ridge,
     correct_teacher,
     human_point_matrix,
 )
@@ -37,13 +39,14 @@ _SEED = 0
 
 
 def hidden_point_distances(
-    crops: AflwCrops, reference: Floats
+    crops: AflwCrops, reference: Floats, ridge: Ridge = TEACHER_RIDGE
 ) -> tuple[Floats, Floats]:
     """Measures landmarks before and after the correction.
 
     Args:
         crops: Photos; their `teacher_landmarks` are measured.
         reference: `(68, 3)` landmarks of a mean face in model axes.
+        ridge: How firmly the correction holds the landmarks.
 
     Returns:
         Two `(n,)`: mean distance from the human points, in % of
@@ -60,7 +63,7 @@ def hidden_point_distances(
     for part in range(_NUM_PARTS):
         hidden = used & (part_of == part)
         shown = np.where(hidden[..., None], np.nan, human)
-        correction = correct_teacher(landmarks, shown, reference)
+        correction = correct_teacher(landmarks, shown, reference, ridge)
         offsets = np.einsum("nij,kj->nki", cameras, correction.offsets)
         for row, points in enumerate((landmarks, correction.landmarks)):
             means = human_point_matrix() @ points[..., :2]
@@ -96,10 +99,11 @@ def main(
         f"{'share of the network':<24}{'0-30':>7}{'30-60':>7}{'60-90':>7}"
     )
     for share in shares:
-        averaged = crops
         if share:
             averaged = with_second_teacher(crops, weights, share)
-        distances = hidden_point_distances(averaged, reference)
+            distances = hidden_point_distances(averaged, reference, MEAN_RIDGE)
+        else:
+            distances = hidden_point_distances(crops, reference)
         for name, values in zip(("", ", corrected"), distances, strict=True):
             means = [np.nanmean(values[yaw == index]) for index in range(3)]
             typer.echo(

@@ -36,12 +36,6 @@ _CHIN_WEIGHT = 0.3
 # twice the usual scatter of the annotation.
 _ROBUST_DISTANCE = 8.0
 
-# Strength of the ridge, in human points: how many exact points it takes to
-# turn half of a shift, or of a linear change of the points' usual spread, into
-# a correction.
-_SHIFT_RIDGE = 0.3
-_LINEAR_RIDGE = 1.5
-
 _ROUNDS = 6
 
 # The 21 human points' mirror images among themselves.
@@ -50,6 +44,23 @@ HUMAN_MIRROR = (
     *(16, 15, 14, 13, 12),  # Ears and nose.
     *(19, 18, 17, 20),  # Mouth and chin.
 )
+
+
+class Ridge(NamedTuple):
+    """How firmly the teacher's points are held, in human points.
+
+    Attributes:
+        shift: How many exact human points it takes to turn half of a shift
+            into a correction.
+        linear: The same of a linear change of the points' usual spread.
+    """
+
+    shift: float
+    linear: float
+
+
+# A teacher that errs more than people do.
+TEACHER_RIDGE = Ridge(shift=0.3, linear=1.5)
 
 
 class Correction(NamedTuple):
@@ -82,7 +93,10 @@ def human_point_matrix() -> Floats:
 
 
 def correct_teacher(
-    teacher_landmarks: Floats, human_points: Floats, reference: Floats
+    teacher_landmarks: Floats,
+    human_points: Floats,
+    reference: Floats,
+    ridge: Ridge = TEACHER_RIDGE,
 ) -> Correction:
     """Moves a teacher's landmarks towards the human points.
 
@@ -91,6 +105,7 @@ def correct_teacher(
         human_points: `(n, 21, 2)` pixels, NaN where not visible.
         reference: `(68, 3)` landmarks of any mean face in model axes, from
             which each photo's head pose is estimated.
+        ridge: How firmly the teacher's points are held.
 
     Returns:
         The `Correction`. Depths are scaled with the face and not moved.
@@ -111,7 +126,7 @@ def correct_teacher(
     )[:, None, None]
     source = (points[..., :2] - center) / spread
     design = np.concatenate([np.ones_like(source[..., :1]), source], axis=-1)
-    ridge = np.diag([_SHIFT_RIDGE, _LINEAR_RIDGE, _LINEAR_RIDGE])
+    hold = np.diag([ridge.shift, ridge.linear, ridge.linear])
     difference = human - points[..., :2]
     affine = np.zeros((len(human), 3, 2))
     for _ in range(_ROUNDS):
@@ -120,7 +135,7 @@ def correct_teacher(
         robust = weights / (1 + (distance / _ROBUST_DISTANCE) ** 2)
         weighted = np.swapaxes(design * robust[..., None], 1, 2)
         affine = np.linalg.solve(
-            weighted @ design + ridge, weighted @ difference
+            weighted @ design + hold, weighted @ difference
         )
 
     landmarks = teacher_landmarks.copy()

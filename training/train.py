@@ -17,6 +17,7 @@ import numpy as np
 
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.models.face_gcn import FaceGCN
+from tf_facegcn.models.released_weights import load_model
 from training.checkpoint import BEST_NAME, Checkpoint
 from training.compilation import (
     VALIDATION_METRIC,
@@ -67,7 +68,8 @@ def train(
     Raises:
         FileNotFoundError: If the data folder has no training photos.
         ValueError: If the workdir belongs to another configuration, or an
-            example cannot be read.
+            example cannot be read, or the initial weights are another
+            network's.
         FloatingPointError: If the loss became NaN.
         ConnectionError: If a machine that trains with this one ended.
     """
@@ -78,6 +80,8 @@ def train(
     with devices.failures(), reading_failures():
         with devices.scope():
             model = make_model() if make_model else _make_model(config)
+            if config.initial_weights:
+                _set_weights(model, config.initial_weights)
         data = load_training_data(
             config,
             files.labels if files.writable else None,
@@ -160,6 +164,18 @@ def _check_batch(config: TrainingConfig, devices: Devices) -> None:
 
 def _make_model(config: TrainingConfig) -> FaceGCN:
     return FaceGCN.from_preset(config.preset, dtype=config.precision)
+
+
+def _set_weights(model: FaceGCN, name_or_path: str) -> None:
+    weights = load_model(name_or_path).get_weights()
+    expected = [tuple(weight.shape) for weight in model.weights]
+    if [weight.shape for weight in weights] != expected:
+        raise ValueError(
+            "Expected initial weights of the network that is trained "
+            f"({model.count_params()} parameters). Received: initial_weights="
+            f"{name_or_path!r} with {sum(w.size for w in weights)}"
+        )
+    model.set_weights(weights)
 
 
 def _train(run: _Run, files: Workdir) -> None:

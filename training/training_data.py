@@ -17,7 +17,7 @@ from training.data.example_source import ExampleSource
 from training.data.mixed_source import MixedSource
 from training.data.photo_source import PhotoSource
 from training.data.synthetic import SyntheticFaces
-from training.data.synthetic_source import SyntheticSource
+from training.data.synthetic_source import KeptFaces, SyntheticSource
 from training.data.vertex_model import VertexModel
 from training.fit_labels import labels_for
 
@@ -79,7 +79,7 @@ def load_training_data(
         model = VertexModel.of_labels(face_model, nothing, nothing[None][:0])
         faces = SyntheticFaces(model, face_model, hierarchy, size)
         return TrainingData(
-            SyntheticSource(faces, config.num_synthetic),
+            _rendered(faces, config),
             SyntheticSource(faces, config.num_validation),
             None,
             model,
@@ -104,8 +104,7 @@ def load_training_data(
     training: ExampleSource = photos
     if share > 0:
         faces = SyntheticFaces(model, face_model, hierarchy, size)
-        rendered = SyntheticSource(faces, config.num_synthetic)
-        training = MixedSource(photos, rendered, share)
+        training = MixedSource(photos, _rendered(faces, config), share)
     return TrainingData(
         training,
         validation,
@@ -115,6 +114,11 @@ def load_training_data(
         labels.num_rejected,
         labels.fingerprint,
     )
+
+
+def _rendered(faces: SyntheticFaces, config: TrainingConfig) -> ExampleSource:
+    source = SyntheticSource(faces, config.num_synthetic)
+    return KeptFaces(source) if config.keep_synthetic else source
 
 
 def _synthetic_fingerprint(model: MorphableModel) -> str:

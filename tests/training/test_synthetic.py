@@ -12,7 +12,7 @@ from training.data.batch_loader import BatchLoader
 from training.data.mixed_source import MixedSource
 from training.data.synthetic import SyntheticFaces
 from training.data.synthetic_light import FaceLight, spherical_harmonics
-from training.data.synthetic_source import SyntheticSource
+from training.data.synthetic_source import KeptFaces, SyntheticSource
 from training.data.vertex_model import VertexModel
 from training.draw_synthetic_faces import bundled_faces, draw_synthetic_faces
 
@@ -211,6 +211,35 @@ def test_loads_as_examples_alone_and_mixed(
     )
     assert images.shape == (2, 64, 64, 3)
     assert np.isfinite(vertices).all()
+
+
+def test_kept_faces_are_rendered_once(miniatures):
+    endless = SyntheticSource(miniatures, 10)
+    kept, others = KeptFaces(endless), KeptFaces(endless)
+    first = kept.load(3, (0, 1, 0, 3))
+    again = kept.load(3, (0, 2, 7, 3))
+    # An interrupted training finds the faces it had, in whatever order.
+    others.load(5, (0,))
+    resumed = others.load(3, (0, 2, 7, 3))
+    for example in (again, resumed):
+        for one, other in zip(first, example, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert np.any(kept.load(4, (0, 1, 0, 3)).image != first.image)
+    rendered = endless.load(3, ())
+    np.testing.assert_array_equal(first.parameters, rendered.parameters)
+    np.testing.assert_array_equal(first.camera, rendered.camera)
+    difference = first.image.astype(float) - rendered.image
+    assert np.abs(difference).mean() < 4
+    np.testing.assert_allclose(kept.probabilities(0), [0.1] * 10)
+
+
+def test_kept_faces_are_not_rendered_again(miniatures, monkeypatch):
+    kept = KeptFaces(SyntheticSource(miniatures, 10))
+    kept.load(0, (0,))
+    monkeypatch.setattr(type(miniatures), "face", None)
+    kept.load(0, (1,))
+    with pytest.raises(TypeError):
+        kept.load(1, (1,))
 
 
 def test_models_that_do_not_belong_together_are_refused(

@@ -209,6 +209,25 @@ def test_workdir_of_another_configuration_is_refused(config, run, tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["seed"] == 99
 
 
+def test_begins_with_given_weights(config, run, tmp_path):
+    path = run(dataclasses.replace(config, epochs=1), tmp_path / "first")
+    still = dataclasses.replace(
+        config, epochs=1, initial_weights=str(path), learning_rate=1e-12
+    )
+    first = keras.saving.load_model(path)
+    second = keras.saving.load_model(run(still, tmp_path / "second"))
+    for weight, other in zip(
+        first.trainable_weights, second.trainable_weights, strict=True
+    ):
+        np.testing.assert_allclose(weight, other, atol=1e-6)
+
+
+def test_initial_weights_of_another_network_are_refused(config, run, tmp_path):
+    other = dataclasses.replace(config, initial_weights="lite")
+    with pytest.raises(ValueError, match=r"initial_weights='lite'.*1805663"):
+        run(other, tmp_path / "run")
+
+
 def test_missing_data_folder_is_named(config, run, tmp_path):
     nowhere = dataclasses.replace(config, data_dir=str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match=r"does not exist.*nowhere"):
