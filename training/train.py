@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.models.face_gcn import FaceGCN
 from tf_facegcn.models.released_weights import load_model
+from training.basel_face_model import load_basel_face_model
 from training.checkpoint import BEST_NAME, Checkpoint
 from training.compilation import (
     VALIDATION_METRIC,
@@ -25,6 +27,7 @@ from training.compilation import (
     supervised_vertices,
 )
 from training.config import TrainingConfig
+from training.data.aflw_crops import parameter_deviations
 from training.data.augmentation import Augmentation
 from training.data.batch_loader import BatchLoader
 from training.data.epoch_sampler import EpochSampler
@@ -60,7 +63,8 @@ def train(
             train together share it.
         make_model: Makes the network to train instead of the configuration's
             preset.
-        face_model: Morphable model of the labels instead of the bundled head.
+        face_model: Morphable model of the labels instead of the
+            configuration's.
 
     Returns:
         The path of the trained network.
@@ -78,14 +82,18 @@ def train(
     files.write_config(config)
     keras.utils.set_random_seed(config.seed)
     with devices.failures(), reading_failures():
+        face_model = face_model or _face_model(config)
         with devices.scope():
-            model = make_model() if make_model else _make_model(config)
+            if make_model:
+                model = make_model()
+            else:
+                model = _make_model(config, face_model)
             if config.initial_weights:
                 _set_weights(model, config.initial_weights)
         data = load_training_data(
             config,
             files.labels if files.writable else None,
-            face_model or MorphableModel.bundled(),
+            face_model,
             model.hierarchy,
             model.input_size,
         )
@@ -162,8 +170,19 @@ def _check_batch(config: TrainingConfig, devices: Devices) -> None:
         )
 
 
-def _make_model(config: TrainingConfig) -> FaceGCN:
-    return FaceGCN.from_preset(config.preset, dtype=config.precision)
+def _face_model(config: TrainingConfig) -> MorphableModel:
+    if not config.face_model:
+        return MorphableModel.bundled()
+    deviations = parameter_deviations(config.data_dir)
+    return load_basel_face_model(config.face_model, *deviations)
+
+
+def _make_model(config: TrainingConfig, face_model: MorphableModel) -> FaceGCN:
+    mesh: dict[str, Any] = {}
+    if config.face_model:
+        mesh["hierarchy"] = MeshHierarchy.build(face_model.template)
+        mesh["landmarks"] = face_model.landmarks
+    return FaceGCN.from_preset(config.preset, dtype=config.precision, **mesh)
 
 
 def _set_weights(model: FaceGCN, name_or_path: str) -> None:

@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -71,16 +72,7 @@ class AflwCrops(NamedTuple):
                 file.
             ValueError: If a file lacks an array.
         """
-        folder = Path(data_dir)
-        paths = sorted(folder.glob(FILE_PATTERN))
-        if not paths:
-            state = "has no such file" if folder.is_dir() else "does not exist"
-            raise FileNotFoundError(
-                f"Expected training photos {FILE_PATTERN} in the data folder, "
-                f"but it {state}. Name it with --set data_dir=FOLDER. "
-                f"Received: data_dir={str(data_dir)!r}"
-            )
-        parts = [_read(path) for path in paths]
+        parts = [_read(path) for path in _find(data_dir)]
         digest = hashlib.sha256()
         for part in parts:
             digest.update(part.fingerprint.encode())
@@ -132,12 +124,44 @@ def crop_pixels_to_units(
     return units
 
 
-def _read(path: Path) -> AflwCrops:
+def parameter_deviations(data_dir: str | Path) -> tuple[Floats, Floats]:
+    """Reads how much the teacher's parameters of a face model vary.
+
+    Returns:
+        `(40,)` and `(10,)`: root mean squares over the photos of the identity
+        and the expression, in the units of the reduced Basel Face Model.
+
+    Raises:
+        FileNotFoundError: If there are no photos.
+        ValueError: If a file has no `teacher_parameters`.
+    """
+    key = "teacher_parameters"
+    parts = [_arrays(path, (key,))[key] for path in _find(data_dir)]
+    # The first twelve are the camera's.
+    parameters = np.concatenate(parts)[:, 12:].astype(np.float64)
+    deviations = np.sqrt(np.mean(parameters**2, axis=0))
+    return deviations[:40], deviations[40:]
+
+
+def _find(data_dir: str | Path) -> list[Path]:
+    folder = Path(data_dir)
+    paths = sorted(folder.glob(FILE_PATTERN))
+    if not paths:
+        state = "has no such file" if folder.is_dir() else "does not exist"
+        raise FileNotFoundError(
+            f"Expected training photos {FILE_PATTERN} in the data folder, "
+            f"but it {state}. Name it with --set data_dir=FOLDER. "
+            f"Received: data_dir={str(data_dir)!r}"
+        )
+    return paths
+
+
+def _arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     try:
         # NumPy leaves a damaged file open that it has opened itself.
         with path.open("rb") as file, np.load(file) as arrays:
-            missing = [name for name in _ARRAYS if name not in arrays]
-            data = {name: arrays[name] for name in _ARRAYS if name in arrays}
+            missing = [name for name in names if name not in arrays]
+            data = {name: arrays[name] for name in names if name in arrays}
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"Expected arrays in {path}, but it cannot be read as .npz; it "
@@ -145,9 +169,14 @@ def _read(path: Path) -> AflwCrops:
         ) from error
     if missing:
         raise ValueError(
-            f"Expected the arrays {', '.join(_ARRAYS)} in {path}. "
+            f"Expected the arrays {', '.join(names)} in {path}. "
             f"Received: no {', '.join(missing)}"
         )
+    return data
+
+
+def _read(path: Path) -> AflwCrops:
+    data = _arrays(path, _ARRAYS)
     landmarks = data["teacher_landmarks68"]
     bad = np.flatnonzero(~np.isfinite(landmarks).all(axis=(1, 2)))
     if len(bad):

@@ -211,9 +211,9 @@ def _photometric(
     if happens["blur"]:
         image = _blurred(image, strengths[0], coarse=strengths[1] < 0.5)
     if happens["noise"]:
-        deviation = 2 + 10 * strengths[2]
-        noise = generator.normal(0, deviation, image.shape)
-        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+        deviation = np.float32(2 + 10 * strengths[2])
+        noise = generator.standard_normal(image.shape, np.float32)
+        image = np.clip(image + deviation * noise, 0, 255).astype(np.uint8)
     if happens["jpeg"]:
         image = _compressed(image, strengths[3])
     return image
