@@ -214,6 +214,8 @@ _LITE_AUGMENTATION = Augmentation(
     noise=0.1,
     jpeg=0.1,
     occluder=0.15,
+    smeared_border=0.25,
+    black_border=0.1,
 )
 # What a small network makes progress on within seconds.
 _SMOKE_AUGMENTATION = dataclasses.replace(

@@ -75,7 +75,9 @@ def test_points_move_with_the_picture(seed):
 
 def test_without_changes_it_is_the_crop_of_evaluation(face):
     image = draw_face(face)
-    crop = augment(image, face, Augmentation(), SIZE, np.random.default_rng(0))
+    # As if the photo ended with the stored crop.
+    ending = Augmentation(black_border=1.0)
+    crop = augment(image, face, ending, SIZE, np.random.default_rng(0))
     scale = 120 / 256
     pixels = (face + 0.5) * scale - 0.5
     evaluated = FaceCrop(BoundingBox.from_points(pixels).landmarks_crop(), SIZE)
@@ -121,6 +123,40 @@ def test_some_photos_are_turned_far(face):
     assert 115 < size.max() <= 120
     # A quarter is drawn from +-120 degrees, of which 11 of 12 are beyond 10.
     assert np.mean(size > 10) == pytest.approx(0.25 * 11 / 12, abs=0.04)
+
+
+def test_outline_of_the_stored_crop_is_not_seen(face):
+    """It would give away where the face is and how far it was turned."""
+    bright = np.full((120, 120, 3), 200, np.uint8)
+    turned = Augmentation(
+        rotation=45, translation=0.2, scale_max=0.8, scale_min=0.8
+    )
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        crop = augment(bright, face, turned, SIZE, generator)
+        np.testing.assert_array_equal(crop.image, np.uint8(200))
+
+
+def test_borders_have_their_shares(face):
+    stripes = np.zeros((120, 120, 3), np.uint8)
+    stripes[:, 0::8] = stripes[:, 1::8] = stripes[:, 2::8] = 250
+    smaller = {"scale_min": 0.5, "scale_max": 0.5}
+    shares = Augmentation(smeared_border=0.3, black_border=0.2, **smaller)
+    # The last column has a level of its own, which smearing repeats.
+    stripes[:, 119] = 100
+    counts = {"black": 0, "smeared": 0, "reflected": 0}
+    for seed in range(300):
+        generator = np.random.default_rng(seed)
+        edge = augment(stripes, face, shares, SIZE, generator).image[64, -12:]
+        if not edge.any():
+            counts["black"] += 1
+        elif np.all(np.abs(edge.astype(int) - 100) < 4):
+            counts["smeared"] += 1
+        else:
+            counts["reflected"] += 1
+    assert counts["black"] == pytest.approx(60, abs=25)
+    assert counts["smeared"] == pytest.approx(90, abs=28)
+    assert counts["reflected"] == pytest.approx(150, abs=30)
 
 
 def test_moved_camera_projects_to_moved_points(face):
@@ -181,6 +217,8 @@ def test_given_picture_stays_as_it_is(face):
     [
         ("mirror", 1.5),
         ("large_rotation", 2.0),
+        ("black_border", -0.5),
+        ("smeared_border", 1.5),
         ("jpeg", -0.1),
         ("rotation", 200),
         ("scale_min", 1.5),
@@ -189,3 +227,8 @@ def test_given_picture_stays_as_it_is(face):
 def test_amount_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"{name}={value}"):
         Augmentation(**{name: value})
+
+
+def test_shares_of_borders_beyond_one_are_refused():
+    with pytest.raises(ValueError, match=r"smeared_border \+ black_border"):
+        Augmentation(smeared_border=0.7, black_border=0.6)

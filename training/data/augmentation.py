@@ -60,6 +60,9 @@ class Augmentation:
         noise: Probability of sensor noise.
         jpeg: Probability of visible JPEG compression.
         occluder: Probability of a shape that hides a part.
+        smeared_border: Probability that what the stored crop does not show is
+            its edge, smeared outwards, instead of its reflection.
+        black_border: Probability that it is black, as beyond a photo's end.
     """
 
     rotation: float = 0.0
@@ -74,10 +77,19 @@ class Augmentation:
     noise: float = 0.0
     jpeg: float = 0.0
     occluder: float = 0.0
+    smeared_border: float = 0.0
+    black_border: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("mirror", "large_rotation", *_CHANCES):
             _check_range(name, getattr(self, name), 1.0)
+        _check_range("smeared_border", self.smeared_border, 1.0)
+        _check_range("black_border", self.black_border, 1.0)
+        _check_range(
+            "smeared_border + black_border",
+            self.smeared_border + self.black_border,
+            1.0,
+        )
         _check_range("color", self.color, 1.0)
         _check_range("rotation", self.rotation, 180.0)
         _check_range("translation", self.translation, 0.5)
@@ -114,7 +126,8 @@ def augment(
     """Cuts the network's crop out of a stored crop, randomly changed.
 
     Without any change this is the crop around the landmarks' box that
-    evaluation uses; with rotation, around the box of the rotated landmarks.
+    evaluation uses, apart from what the stored crop does not show; with
+    rotation, around the box of the rotated landmarks.
 
     Args:
         image: `(n, n, 3)` uint8, the stored crop.
@@ -126,7 +139,11 @@ def augment(
     affine, mirrored = draw_affine(landmarks, augmentation, generator)
     pixels = _in_pixels(affine, image.shape[0], size)
     changed = cv2.warpAffine(
-        image, pixels, (size, size), flags=cv2.INTER_LINEAR
+        image,
+        pixels,
+        (size, size),
+        flags=cv2.INTER_LINEAR,
+        borderMode=_draw_border(augmentation, generator),
     )
     changed = _photometric(changed, augmentation, generator)
     return AugmentedCrop(changed, affine, mirrored)
@@ -172,6 +189,25 @@ def draw_affine(
     affine[2, 2] = scale
     affine[:2, 3] = _CENTER + shift - scale * center
     return affine, mirrored
+
+
+def _draw_border(
+    augmentation: Augmentation, generator: np.random.Generator
+) -> int:
+    """Draws OpenCV's mode for what the stored crop does not show.
+
+    Stored crops end close to the face, where the photo went on. Were the rest
+    always black, its outline would give away where the face is and how far it
+    was turned, which no user's photo does.
+    """
+    black, smeared = augmentation.black_border, augmentation.smeared_border
+    if black or smeared:
+        chance = generator.random()
+        if chance < black:
+            return cv2.BORDER_CONSTANT
+        if chance < black + smeared:
+            return cv2.BORDER_REPLICATE
+    return cv2.BORDER_REFLECT_101
 
 
 def move_camera(affine: Floats, camera: Floats) -> Floats:
