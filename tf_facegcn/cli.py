@@ -86,7 +86,8 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a network."""
-    from training.config import get_config, override
+    from training.config import get_config
+    from training.config_overrides import override
 
     try:
         changed = override(get_config(config), assignments or [])

@@ -21,7 +21,7 @@ from tf_facegcn.geometry.morphable_model import MorphableModel
 from training.config import get_config
 from training.data.aflw_crops import AflwCrops
 from training.data.photo_source import split_indices
-from training.fit_labels import labels_for
+from training.kept_labels import labels_for
 from training.scores import YAW_BINS
 from training.second_teacher import MEAN_RIDGE, with_second_teacher
 from training.teacher_correction import (

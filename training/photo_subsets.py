@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.photo import read_photo
 from training.data.aflw2000 import Aflw2000
-from training.data.augmentation import LUMA
+from training.data.photometric import LUMA
 
 Floats = NDArray[np.float64]
 Masks = NDArray[np.bool_]

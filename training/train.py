@@ -10,16 +10,13 @@ import warnings
 from collections.abc import Callable
 from importlib import util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
-from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.models.face_gcn import FaceGCN
-from tf_facegcn.models.released_weights import load_model
-from training.basel_face_model import load_basel_face_model
 from training.checkpoint import BEST_NAME, Checkpoint
 from training.compilation import (
     VALIDATION_METRIC,
@@ -27,7 +24,6 @@ from training.compilation import (
     supervised_vertices,
 )
 from training.config import TrainingConfig
-from training.data.aflw_crops import parameter_deviations
 from training.data.augmentation import Augmentation
 from training.data.batch_loader import BatchLoader
 from training.data.epoch_sampler import EpochSampler
@@ -35,9 +31,15 @@ from training.data.reading_failure import reading_failures
 from training.data.validation_steps import ValidationSteps
 from training.data.vertex_model import VertexModel
 from training.devices import Devices, open_devices
+from training.initial_network import (
+    face_model_of,
+    make_network,
+    set_initial_weights,
+)
 from training.mesh_pictures import MeshPictures
 from training.nan_stop import StopOnNaN
 from training.training_data import TrainingData, load_training_data
+from training.validation_figures import validation_figures
 from training.workdir import Workdir
 
 # Validation photos that TensorBoard shows.
@@ -82,14 +84,14 @@ def train(
     files.write_config(config)
     keras.utils.set_random_seed(config.seed)
     with devices.failures(), reading_failures():
-        face_model = face_model or _face_model(config)
+        face_model = face_model or face_model_of(config)
         with devices.scope():
             if make_model:
                 model = make_model()
             else:
-                model = _make_model(config, face_model)
+                model = make_network(config, face_model)
             if config.initial_weights:
-                _set_weights(model, config.initial_weights)
+                set_initial_weights(model, config.initial_weights)
         data = load_training_data(
             config,
             files.labels if files.writable else None,
@@ -168,33 +170,6 @@ def _check_batch(config: TrainingConfig, devices: Devices) -> None:
             f"Received: batch_size={config.batch_size}, accumulation_steps="
             f"{config.accumulation_steps}"
         )
-
-
-def _face_model(config: TrainingConfig) -> MorphableModel:
-    if not config.face_model:
-        return MorphableModel.bundled()
-    deviations = parameter_deviations(config.data_dir)
-    return load_basel_face_model(config.face_model, *deviations)
-
-
-def _make_model(config: TrainingConfig, face_model: MorphableModel) -> FaceGCN:
-    mesh: dict[str, Any] = {}
-    if config.face_model:
-        mesh["hierarchy"] = MeshHierarchy.build(face_model.template)
-        mesh["landmarks"] = face_model.landmarks
-    return FaceGCN.from_preset(config.preset, dtype=config.precision, **mesh)
-
-
-def _set_weights(model: FaceGCN, name_or_path: str) -> None:
-    weights = load_model(name_or_path).get_weights()
-    expected = [tuple(weight.shape) for weight in model.weights]
-    if [weight.shape for weight in weights] != expected:
-        raise ValueError(
-            "Expected initial weights of the network that is trained "
-            f"({model.count_params()} parameters). Received: initial_weights="
-            f"{name_or_path!r} with {sum(w.size for w in weights)}"
-        )
-    model.set_weights(weights)
 
 
 def _train(run: _Run, files: Workdir) -> None:
@@ -296,32 +271,9 @@ def _finish(run: _Run, files: Workdir) -> Path:
         "num_parameters": model.count_params(),
         "num_labels": run.data.num_labels,
         "num_rejected_labels": run.data.num_rejected_labels,
-        "validation": _validate(inference, run),
+        "validation": validation_figures(
+            inference, run.data, run.validation_loader, run.config.batch_size
+        ),
     }
     files.write_json("metrics.json", metrics)
     return path
-
-
-def _validate(model: FaceGCN, run: _Run) -> dict[str, Any]:
-    """2D-68 NME on the held-out examples, by absolute yaw of the labels."""
-    landmarks = run.data.vertex_model.landmarks
-    truth_landmarks = run.validation_loader.vertex_model.landmarks
-    errors = []
-    steps = ValidationSteps(len(run.data.validation), run.config.batch_size)
-    for number in range(len(steps)):
-        images, vertices = run.validation_loader.load_with_vertices(
-            *steps.step(number)
-        )
-        truth = vertices[:, truth_landmarks, :2]
-        found = np.asarray(model.predict_on_batch(images))[:, landmarks, :2]
-        extent = np.ptp(truth, axis=1)
-        distance = np.linalg.norm(found - truth, axis=-1).mean(axis=1)
-        errors.append(100 * distance / np.sqrt(extent.prod(axis=1)))
-    nme = np.concatenate(errors)
-    figures = {"mean": float(nme.mean()), "num_photos": len(nme)}
-    yaw = run.data.validation_yaw
-    if yaw is None:
-        return figures
-    parts = [yaw <= 30, (yaw > 30) & (yaw <= 60), yaw > 60]
-    bins = [float(nme[part].mean()) if part.any() else None for part in parts]
-    return {"bins": bins, **figures}

@@ -19,7 +19,7 @@ from training.data.photo_source import PhotoSource
 from training.data.synthetic import SyntheticFaces
 from training.data.synthetic_source import KeptFaces, SyntheticSource
 from training.data.vertex_model import VertexModel
-from training.fit_labels import labels_for
+from training.kept_labels import labels_for
 
 # Raised when the rendered faces change.
 _SYNTHETIC_VERSION = "1"

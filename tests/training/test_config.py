@@ -4,7 +4,8 @@ import json
 import pytest
 
 from tf_facegcn.models.face_gcn_presets import ABLATIONS
-from training.config import CONFIGS, TrainingConfig, get_config, override
+from training.config import CONFIGS, TrainingConfig, get_config
+from training.config_overrides import override
 
 
 def test_each_configuration_has_the_name_it_is_found_by():

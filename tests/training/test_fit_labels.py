@@ -6,7 +6,8 @@ from tf_facegcn.geometry.camera import project
 from training.data.aflw_crops import AflwCrops
 from training.data.fitted_labels import FittedLabels
 from training.data.vertex_model import VertexModel
-from training.fit_labels import fit_labels, label_errors, labels_for
+from training.fit_labels import fit_labels, label_errors
+from training.kept_labels import labels_for
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-import training.fit_labels
+import training.kept_labels
 from training import second_teacher
 from training.data.aflw_crops import crop_pixels_to_units
-from training.fit_labels import fit_labels, labels_for, refit_labels
+from training.fit_labels import fit_labels, refit_labels
+from training.kept_labels import labels_for
 from training.label_quality import hidden_point_distances
 from training.second_teacher import predict_crops, with_second_teacher
 
@@ -72,8 +73,8 @@ def test_labels_of_other_teachers_are_fitted_anew(
         calls.append((weights, share))
         return crops
 
-    monkeypatch.setattr(training.fit_labels, "with_second_teacher", double)
-    monkeypatch.setattr(training.fit_labels, "weights_digest", str)
+    monkeypatch.setattr(training.kept_labels, "with_second_teacher", double)
+    monkeypatch.setattr(training.kept_labels, "weights_digest", str)
     path = tmp_path / "labels.npz"
 
     def fit(*teacher):

@@ -18,10 +18,16 @@ from numpy.typing import NDArray
 
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import CROP_UNITS
+from training.data.photometric import (
+    LUMA,
+    Image,
+    blurred,
+    color_table,
+    compressed,
+    occluded,
+)
 
 Floats = NDArray[np.float64]
-# `(height, width, 3)` uint8; OpenCV's annotations say less.
-Image = np.ndarray
 
 # Coordinate of the crop's centre, in crop units.
 _CENTER = CROP_UNITS / 2 - 0.5
@@ -32,12 +38,6 @@ _CHANCES = ("occluder", "greyscale", "blur", "noise", "jpeg")
 # Largest roll of the photos that are turned far, degrees: heads that lie, and
 # photos whose camera did. The detector finds no faces much beyond.
 _LARGE_ROTATION = 120.0
-
-# Range of the JPEG quality: artefacts from hardly visible to obvious.
-_JPEG_QUALITIES = (15, 75)
-
-# Luma of red, green and blue (ITU-R BT.601).
-LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -238,76 +238,21 @@ def _photometric(
     }
     strengths = generator.random(4)
     if happens["occluder"]:
-        image = _occluded(image, generator)
+        image = occluded(image, generator)
     if happens["greyscale"]:
         grey = (image @ LUMA).astype(np.uint8)
         image = np.repeat(grey[..., None], 3, axis=-1)
     if augmentation.color:
-        image = cv2.LUT(image, _color_table(augmentation.color, generator))
+        image = cv2.LUT(image, color_table(augmentation.color, generator))
     if happens["blur"]:
-        image = _blurred(image, strengths[0], coarse=strengths[1] < 0.5)
+        image = blurred(image, strengths[0], coarse=strengths[1] < 0.5)
     if happens["noise"]:
         deviation = np.float32(2 + 10 * strengths[2])
         noise = generator.standard_normal(image.shape, np.float32)
         image = np.clip(image + deviation * noise, 0, 255).astype(np.uint8)
     if happens["jpeg"]:
-        image = _compressed(image, strengths[3])
+        image = compressed(image, strengths[3])
     return image
-
-
-def _color_table(strength: float, generator: np.random.Generator) -> Image:
-    """`(256, 1, 3)` look-up table of gamma, contrast, brightness and cast."""
-    gamma = math.exp(strength * generator.uniform(-0.5, 0.5))
-    contrast = 1 + strength * generator.uniform(-0.4, 0.4)
-    brightness = strength * generator.uniform(-0.25, 0.25)
-    cast = 1 + strength * generator.uniform(-0.15, 0.15, 3)
-    level = np.linspace(0, 1, 256)[:, None, None] ** gamma
-    table = ((level - 0.5) * contrast + 0.5 + brightness) * cast
-    return np.clip(table * 255, 0, 255).astype(np.uint8)
-
-
-def _blurred(image: Image, strength: float, *, coarse: bool) -> Image:
-    size = image.shape[0]
-    if coarse:
-        small = round(size / (1.3 + 2.0 * strength))
-        reduced = cv2.resize(
-            image, (small, small), interpolation=cv2.INTER_AREA
-        )
-        return cv2.resize(reduced, (size, size), interpolation=cv2.INTER_LINEAR)
-    return cv2.GaussianBlur(image, (0, 0), 0.4 + 1.4 * strength)
-
-
-def _compressed(image: Image, strength: float) -> Image:
-    best, worst = _JPEG_QUALITIES[1], _JPEG_QUALITIES[0]
-    quality = round(best + (worst - best) * strength)
-    _, encoded = cv2.imencode(
-        ".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality)
-    )
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB))
-
-
-def _occluded(image: Image, generator: np.random.Generator) -> Image:
-    """Hides a part behind a box or an ellipse, plain or of the photo itself.
-
-    A part of the same photo has the texture and the edges of real occluders;
-    it covers what is there, so the label stays right.
-    """
-    size = image.shape[0]
-    width, height = (generator.uniform(0.1, 0.4, 2) * size).astype(int) + 1
-    left, top = generator.integers(0, [size - width, size - height])
-    target = (slice(top, top + height), slice(left, left + width))
-    cover = np.empty((height, width, 3), np.uint8)
-    cover[:] = generator.integers(0, 256, 3)
-    if generator.random() < 0.5:
-        x, y = generator.integers(0, [size - width, size - height])
-        cover = image[y : y + height, x : x + width]
-    mask = np.ones((height, width), bool)
-    if generator.random() < 0.5:
-        rows, columns = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-        mask = rows**2 + columns**2 <= 1
-    changed = image.copy()
-    changed[target][mask] = cover[mask]
-    return changed
 
 
 def _check_range(name: str, value: float, largest: float) -> None:
