@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.training.miniature import write_crops
-from training import train as train_module
+from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
+from training import initial_network
 from training.basel_face_model import load_basel_face_model
 from training.config import get_config
 from training.data.aflw_crops import AflwCrops, parameter_deviations
@@ -109,11 +110,11 @@ def test_photos_without_parameters_are_named(miniature_folder):
 def test_trains_on_its_mesh(basel, folder, tmp_path, monkeypatch):
     deviations = SHAPE_DEVIATIONS, EXPRESSION_DEVIATIONS
     monkeypatch.setattr(
-        train_module, "parameter_deviations", lambda _: deviations
+        initial_network, "parameter_deviations", lambda _: deviations
     )
-    build = train_module.MeshHierarchy.build
+    build = MeshHierarchy.build
     monkeypatch.setattr(
-        train_module.MeshHierarchy,
+        MeshHierarchy,
         "build",
         lambda mesh: build(mesh, level_sizes=(256, 64, 16)),
     )
