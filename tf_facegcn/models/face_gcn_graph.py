@@ -27,6 +27,7 @@ _LEAKY_SLOPE = 0.1
 # The layer whose output are the displacements on the output level.
 DISPLACEMENTS = "scaled_displacements"
 CAMERA = "camera"
+COARSE_DISPLACEMENTS = "coarse_displacements"
 
 
 class FaceGCNGraph:
@@ -208,7 +209,7 @@ class FaceGCNGraph:
             3 * size,
             kernel_initializer="zeros",
             dtype="float32",
-            name="coarse_displacements",
+            name=COARSE_DISPLACEMENTS,
         )(embedding)
         return keras.layers.Reshape((size, 3), dtype="float32")(x)
 
