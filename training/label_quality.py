@@ -4,7 +4,8 @@ python -m training.label_quality --data-dir DATA --weights lite
 
 A quarter of the human points of each photo at a time is hidden from the
 correction (`training/teacher_correction.py`) and used to measure it. Photos are
-those that `facegcn train` holds out, which the network has not seen.
+those that `facegcn train` holds out, which the network has not seen; with
+`--num-photos` more of them, of which it has seen the others.
 """
 
 from __future__ import annotations
@@ -84,13 +85,19 @@ def main(
     labels: Annotated[
         Path | None, typer.Option(help="Labels of a workdir, to save a fit.")
     ] = None,
+    num_photos: Annotated[
+        int | None,
+        typer.Option(help="How many photos; those held out from training."),
+    ] = None,
 ) -> None:
     """Prints a table of distances by yaw."""
     crops = AflwCrops.load(data_dir)
     model = MorphableModel.bundled()
     config = get_config("lite")
     fitted = labels_for(crops, model, labels)
-    _, held_out = split_indices(len(fitted), config.num_validation, config.seed)
+    # Of more photos, the ones held out are the first.
+    count = num_photos or config.num_validation
+    _, held_out = split_indices(len(fitted), count, config.seed)
     crops = _some(crops, fitted.photo_indices[held_out])
     reference = model.mean[model.landmarks].astype(np.float64)
     shares = (0.0, 0.5, 0.7, 1.0) if weights else (0.0,)

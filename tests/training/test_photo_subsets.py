@@ -32,7 +32,10 @@ def mouths(openings):
 
 
 def test_photos_belong_to_what_they_show(data):
-    masks = subset_masks(data._replace(reannotated=mouths([2.9, 9, 3.1, 9])))
+    names = ["image00088", "image00081", "image00021", "image02166"]
+    masks = subset_masks(
+        data._replace(names=names, reannotated=mouths([2.9, 9, 3.1, 9]))
+    )
     assert masks.keys() == SUBSETS.keys()
     assert {name: mask.tolist() for name, mask in masks.items()} == {
         "rolled": [False, True, True, False],
@@ -40,6 +43,12 @@ def test_photos_belong_to_what_they_show(data):
         "dark": [True, False, True, False],
         # The second is seen in profile.
         "mouth_open": [False, False, True, True],
+        # The third was not looked at.
+        "eyes_closed": [True, False, False, False],
+        "occluded": [False] * 4,
+        "glasses": [False] * 4,
+        "child": [False, True, False, True],
+        "dark_skin": [False, False, False, True],
     }
 
 

@@ -177,7 +177,7 @@ _LITE = FaceGCNPreset(
     displacement_level=4,
 )
 # The most accurate that two CPU cores train. A training can go on from `lite`
-# (see `set_initial_weights`): there are more blocks in the encoder, of maps that
+# (see `set_initial_weights`): there are more blocks in the encoder, where maps
 # are coarse enough to be cheap, and the linear displacements are those of the
 # output's level, which tells the landmarks of lids and lips apart.
 _BASE = dataclasses.replace(
