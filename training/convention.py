@@ -46,10 +46,11 @@ def in_convention_of(
         in the head's upright image axes, a polynomial of the yaw that is the
         same for both sides of the face, is zero. Depths keep their mean.
     """
-    pose = decompose_camera(fit_camera(reference, teacher))
+    cameras = fit_camera(reference, teacher)
+    yaw = decompose_camera(cameras).yaw
     extent = np.ptp(teacher[..., :2], axis=1)
     size = np.sqrt(extent.prod(axis=1))[:, None, None]
-    upright = _turns(pose.roll)
+    upright = _turns(_tilts(cameras))
     difference = (landmarks - teacher) / size @ np.swapaxes(upright, 1, 2)
     depth = difference[..., 2].mean(axis=1)
     difference[..., 2] -= depth[:, None]
@@ -57,8 +58,8 @@ def in_convention_of(
     # Every photo and its mirror image.
     flipped = difference[:, LANDMARK_MIRROR] * [-1.0, 1.0, 1.0]
     both = np.concatenate([difference, flipped])
-    yaw = np.concatenate([pose.yaw, -pose.yaw])
-    powers = np.polynomial.legendre.legvander(yaw / 90, _DEGREE)
+    both_yaws = np.concatenate([yaw, -yaw])
+    powers = np.polynomial.legendre.legvander(both_yaws / 90, _DEGREE)
     flat = both.reshape(len(both), -1)
     mean = np.zeros_like(flat)
     for _ in range(_ROUNDS):
@@ -71,11 +72,21 @@ def in_convention_of(
     return landmarks - drift @ upright * size
 
 
-def _turns(roll: Floats) -> Floats:
-    """`(n, 3, 3)` rotations of the image that take a roll off."""
-    # Counter-clockwise roll, but y down: turned back by the same sign.
-    cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-    turns = np.zeros((len(roll), 3, 3))
+def _tilts(cameras: Floats) -> Floats:
+    """`(n,)` angles of the heads' up axes in the image, degrees.
+
+    Counter-clockwise, 0 for up. Where the pitch is 0 this is the roll. In
+    profile the roll is no use: it turns about the same axis as the pitch.
+    """
+    x, y = cameras[:, 0, 1], cameras[:, 1, 1]
+    return np.degrees(np.arctan2(-x, -y))
+
+
+def _turns(tilt: Floats) -> Floats:
+    """`(n, 3, 3)` rotations of the image that take a tilt off."""
+    # Counter-clockwise tilt, but y down: turned back by the same sign.
+    cosine, sine = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+    turns = np.zeros((len(tilt), 3, 3))
     turns[:, 0, 0] = turns[:, 1, 1] = cosine
     turns[:, 0, 1], turns[:, 1, 0] = -sine, sine
     turns[:, 2, 2] = 1
