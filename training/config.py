@@ -32,15 +32,16 @@ class TrainingConfig:
             `load_basel_face_model`, whose mesh is predicted instead of the
             bundled head's; needs the photos. Empty for the bundled head.
         initial_weights: Weights to begin with, a name or a `.keras` file of
-            the same preset; empty for random ones.
+            the same preset, or of a smaller one, see `set_initial_weights`;
+            empty for random ones.
         second_teacher: Weights whose landmarks of the photos are averaged with
             the teacher's before labels are fitted; empty for none.
         second_teacher_share: Their share in the mean.
         synthetic_share: Share of the examples that are rendered faces; 1
             needs no photos.
         num_synthetic: Rendered faces of one pass; each epoch has new ones.
-        keep_synthetic: Whether the first pass's faces are kept in memory (6 kB
-            each) and used again, instead of new ones.
+        keep_synthetic: Whether one pass of faces, the same for every seed, is
+            kept in memory (13 kB each) and used again, instead of new ones.
         seed: Seed of initial weights, order and augmentation.
         batch_size: Examples of an update of the weights, on all devices
             together.

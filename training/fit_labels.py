@@ -87,6 +87,8 @@ def labels_fingerprint(crops: AflwCrops, model: MorphableModel) -> str:
     for array in (model.mean, model.shape_basis, model.expression_basis):
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(np.ascontiguousarray(model.landmarks).tobytes())
+    if model.signed_expressions:
+        digest.update(b"signed expressions")
     return digest.hexdigest()
 
 
@@ -100,7 +102,8 @@ def fit_labels(
     Args:
         crops: The photos with the teacher's landmarks and the human points.
         model: The morphable model.
-        weights: What counts how much in the fit.
+        weights: What counts how much in the fit; `None` for the usual ones of
+            the model's expressions.
 
     Returns:
         The labels, and figures about their quality.
@@ -120,7 +123,7 @@ def fit_labels(
     return _fit(
         crops,
         model,
-        weights or FittingWeights(),
+        weights or _usual_weights(model),
         correction,
         np.flatnonzero(plausible),
         _MAX_FIT_DISTANCE,
@@ -145,7 +148,8 @@ def refit_labels(
         first: Labels that were fitted to them.
         averaged: The photos with the mean of two teachers, see
             `with_second_teacher`.
-        weights: What counts how much in the fit.
+        weights: What counts how much in the fit; `None` for the usual ones of
+            the model's expressions.
 
     Returns:
         The labels, and figures about their quality.
@@ -160,7 +164,7 @@ def refit_labels(
     return _fit(
         crops,
         model,
-        weights or FittingWeights(),
+        weights or _usual_weights(model),
         correction._replace(landmarks=landmarks),
         first.photo_indices,
         np.inf,
@@ -226,6 +230,13 @@ def label_errors(labels: FittedLabels, model: MorphableModel) -> Floats:
     targets = labels.landmarks.astype(np.float64)
     distance = np.linalg.norm((found - targets)[..., :2], axis=-1)
     return 100 * distance.mean(axis=1) / _sizes(targets)
+
+
+def _usual_weights(model: MorphableModel) -> FittingWeights:
+    if model.signed_expressions:
+        # Of unit deviation, as the identity's.
+        return FittingWeights(expression_prior=1.0, negative_expression=0.0)
+    return FittingWeights()
 
 
 def _landmark_model(model: MorphableModel) -> LandmarkModel:

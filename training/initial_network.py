@@ -22,6 +22,9 @@ from training.data.aflw_crops import parameter_deviations
 
 Array = NDArray[np.float32]
 
+# Beginnings of the names of layers that know nothing of the mesh.
+_PHOTO_LAYERS = ("encoder_", "aggregation", "embedding")
+
 
 def face_model_of(config: TrainingConfig) -> MorphableModel:
     """Loads the morphable model that labels are fitted with.
@@ -54,6 +57,9 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
     displacements of a finer mesh level begin as the coarser level's,
     up-sampled.
 
+    A network of another mesh takes what sees the photo only: encoder,
+    embedding and aggregation. What belongs to vertices begins anew.
+
     Raises:
         ValueError: If there are no such weights, or they are of another
             network.
@@ -64,11 +70,13 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
         for layer in initial.layers
         if layer.weights
     }
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    if initial.fingerprint != model.fingerprint:
+        weights, layers = _of_the_photo(weights), _of_the_photo(layers)
     if COARSE_DISPLACEMENTS in weights:
         weights[COARSE_DISPLACEMENTS] = _on_finer_level(
             weights[COARSE_DISPLACEMENTS], initial, model
         )
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
     added = [layer for name, layer in layers.items() if name not in weights]
     fits = all(
         name in layers and _shapes(layers[name].weights) == _shapes(values)
@@ -94,7 +102,7 @@ def _on_finer_level(
     """Kernel and bias whose outputs are up-sampled as the mesh is."""
     coarse = initial.preset.displacement_level
     fine = model.preset.displacement_level
-    if fine is None or initial.fingerprint != model.fingerprint:
+    if fine is None:
         return weights
     for level in range(coarse, fine, -1):
         upsampling = model.hierarchy.levels[level].upsampling
@@ -109,6 +117,14 @@ def _on_finer_level(
             for values in weights
         ]
     return weights
+
+
+def _of_the_photo(named: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in named.items()
+        if name.startswith(_PHOTO_LAYERS)
+    }
 
 
 def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:

@@ -21,6 +21,7 @@ from tf_facegcn.geometry.camera import fit_camera
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from training.config import get_config
 from training.data.aflw_crops import AflwCrops
+from training.data.fitted_labels import FittedLabels
 from training.data.photo_source import split_indices
 from training.kept_labels import labels_for
 from training.scores import YAW_BINS
@@ -83,18 +84,24 @@ def main(
         str, typer.Option(help="Also of this network, and of means with it.")
     ] = "",
     labels: Annotated[
-        Path | None, typer.Option(help="Labels of a workdir, to save a fit.")
+        Path | None,
+        typer.Option(help="labels.npz of a workdir, to save a fit."),
     ] = None,
     num_photos: Annotated[
         int | None,
-        typer.Option(help="How many photos; those held out from training."),
+        typer.Option(
+            min=1, help="How many photos; else those held out from training."
+        ),
     ] = None,
 ) -> None:
     """Prints a table of distances by yaw."""
     crops = AflwCrops.load(data_dir)
     model = MorphableModel.bundled()
     config = get_config("lite")
-    fitted = labels_for(crops, model, labels)
+    # The photos that have a label are the same in all rounds.
+    fitted = (
+        FittedLabels.load(labels) if labels else labels_for(crops, model, None)
+    )
     # Of more photos, the ones held out are the first.
     count = num_photos or config.num_validation
     _, held_out = split_indices(len(fitted), count, config.seed)

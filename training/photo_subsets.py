@@ -1,7 +1,7 @@
 """Parts of a dataset whose errors are told apart: poses, light, what is seen.
 
-What no annotation tells was judged once, by eye, in crops of 190 pixels of every
-fifth photo of AFLW2000-3D: `aflw2000_attributes.csv` names those looked
+What no annotation tells was judged once, by eye, in crops of 190 pixels of
+every fifth photo of AFLW2000-3D: `aflw2000_attributes.csv` names those looked
 at and what they show. Age and skin are as they appear, nothing is known of the
 people.
 """
@@ -29,7 +29,7 @@ _LARGE_ANGLE = 30.0
 _DARK = 75.0
 # The gap between the lips over the width of the mouth's inner rim.
 _OPEN = 0.3
-_ATTRIBUTES_FILE = Path(__file__).parent / "data" / "aflw2000_attributes.csv"
+ATTRIBUTES_FILE = Path(__file__).parent / "data" / "aflw2000_attributes.csv"
 _BY_EYE = "; by eye, among every fifth photo"
 _CORNERS, _UPPER, _LOWER = (60, 64), (61, 62, 63), (67, 66, 65)
 
@@ -80,7 +80,7 @@ def subset_masks(data: Aflw2000) -> dict[str, Masks]:
 
 def _seen(names: Sequence[str]) -> dict[str, Masks]:
     """Who has each attribute; nobody in photos that were not looked at."""
-    with _ATTRIBUTES_FILE.open(newline="") as file:
+    with ATTRIBUTES_FILE.open(newline="") as file:
         rows = csv.DictReader(file)
         seen = {row["name"]: row["attributes"].split() for row in rows}
     return {

@@ -73,9 +73,9 @@ def train(
 
     Raises:
         FileNotFoundError: If the data folder has no training photos.
-        ValueError: If the workdir belongs to another configuration, or an
-            example cannot be read, or the initial weights are another
-            network's.
+        ValueError: If the workdir belongs to another configuration or to
+            other data, or an example cannot be read, or the initial weights
+            are another network's.
         FloatingPointError: If the loss became NaN.
         ConnectionError: If a machine that trains with this one ended.
     """
@@ -90,7 +90,7 @@ def train(
                 model = make_model()
             else:
                 model = make_network(config, face_model)
-            if config.initial_weights:
+            if config.initial_weights and not files.has_checkpoints:
                 set_initial_weights(model, config.initial_weights)
         data = load_training_data(
             config,

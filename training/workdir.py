@@ -17,6 +17,7 @@ import keras
 from training.config import TrainingConfig
 from training.disk_space import check_disk_space
 
+_ENVIRONMENT = "environment.json"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "opencv-python-headless")
 
 # What does not change the result of a training, or not what it aims at.
@@ -43,6 +44,11 @@ class Workdir:
         self.history = self.folder / "history.csv"
         self.tensorboard = self.folder / "tensorboard"
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether a training began here."""
+        return any(self.checkpoints.glob("*"))
+
     def write_config(self, config: TrainingConfig) -> None:
         """Writes `config.json`, or compares it with the one that is there.
 
@@ -60,7 +66,12 @@ class Workdir:
         Args:
             fingerprint: Hex digest of the data.
             devices: Description of the devices.
+
+        Raises:
+            ValueError: If a training began here on other data.
         """
+        if self.has_checkpoints:
+            _check_same_data(self.folder / _ENVIRONMENT, fingerprint)
         environment = {
             "python": platform.python_version(),
             "machine": platform.machine(),
@@ -70,7 +81,7 @@ class Workdir:
             "git_revision": _git_revision(),
             "data_fingerprint": fingerprint,
         }
-        self.write_json("environment.json", environment)
+        self.write_json(_ENVIRONMENT, environment)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Writes a JSON file."""
@@ -146,6 +157,19 @@ def _check_same(path: Path, config: TrainingConfig) -> None:
             "trained in; it holds another configuration, which differs in "
             f"{', '.join(differing)}. Received: {name}={wanted.get(name)!r}, "
             f"workdir={str(path.parent)!r} with {name}={saved.get(name)!r}"
+        )
+
+
+def _check_same_data(path: Path, fingerprint: str) -> None:
+    if not path.is_file():
+        return
+    began_on = json.loads(path.read_text()).get("data_fingerprint")
+    if began_on not in (None, fingerprint):
+        raise ValueError(
+            "Expected the data that this training began on: the same photos, "
+            "and a second teacher of the same weights. Bring them back, or "
+            f"name a new workdir. Received: workdir={str(path.parent)!r}, "
+            f"begun on {began_on[:12]}, with data {fingerprint[:12]}"
         )
 
 

@@ -69,14 +69,14 @@ def _symmetric_landmarks(points, mirror):
     return landmarks
 
 
-def make_faces(model, count, seed=0):
+def make_faces(model, count, seed=0, largest_yaw=70):
     """Draws faces: `(count, 68, 3)` landmarks and their cameras, crop units."""
     generator = np.random.default_rng(seed)
     shapes = generator.normal(size=(count, 4))
     expressions = generator.uniform(0, 1, (count, 2))
     cameras = compose_camera(
         generator.uniform(0.8, 0.95, count),
-        generator.uniform(-70, 70, count),
+        generator.uniform(-largest_yaw, largest_yaw, count),
         generator.uniform(-15, 15, count),
         generator.uniform(-20, 20, count),
         generator.uniform(-4, 4, (count, 3)) + np.array([127.5, 127.5, 0.0]),

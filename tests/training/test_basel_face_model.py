@@ -5,12 +5,15 @@ import keras
 import numpy as np
 import pytest
 
-from tests.training.miniature import write_crops
+from tests.training.miniature import make_faces, write_crops
+from tf_facegcn.geometry.camera import project
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from training import initial_network
 from training.basel_face_model import load_basel_face_model
 from training.config import get_config
 from training.data.aflw_crops import AflwCrops, parameter_deviations
+from training.fit_labels import fit_labels
+from training.teacher_correction import human_point_matrix
 from training.train import train
 
 # Not those of unit deviation, as in the real file.
@@ -53,6 +56,59 @@ def test_is_the_same_model_in_the_projects_conventions(basel, miniature_model):
     same = [(order == miniature_model.faces).all(axis=1) for order in orders]
     assert np.any(same, axis=0).all()
     assert model.name == "basel"
+
+
+def test_is_symmetric_about_zero(arrays, tmp_path, basel):
+    shifted = arrays["mean"] + np.array([700.0, 0.0, 0.0])
+    np.savez(tmp_path / "shifted.npz", **{**arrays, "mean": shifted})
+    deviations = SHAPE_DEVIATIONS, EXPRESSION_DEVIATIONS
+    model = load_basel_face_model(tmp_path / "shifted.npz", *deviations)
+    expected = load_basel_face_model(basel, *deviations)
+    np.testing.assert_allclose(model.mean, expected.mean, atol=1e-3)
+    np.testing.assert_array_equal(model.mirror, expected.mirror)
+
+
+def test_expressions_have_either_sign(basel, miniature_model):
+    model = load_basel_face_model(
+        basel, SHAPE_DEVIATIONS, EXPRESSION_DEVIATIONS
+    )
+    draws = [model.sample(np.random.default_rng(k))[1] for k in range(20)]
+    assert min(map(np.min, draws)) < -0.5
+    # A mouth that is pressed shut, half as far as it could be open.
+    expressions = np.full((50, 2), [-0.5, 0.0])
+    vertices = miniature_model.vertices(np.zeros((50, 4)), expressions)
+    faces, cameras = make_faces(miniature_model, 50)
+    targets = project(vertices[:, model.landmarks], cameras)
+    faces = AflwCrops(
+        np.array([str(k) for k in range(50)]),
+        [b""] * 50,
+        human_point_matrix() @ targets[..., :2],
+        targets,
+        np.zeros(50),
+        "made",
+    )
+    labels, _ = fit_labels(faces, model)
+    found = labels.parameters[:, 4].mean()
+    labels, _ = fit_labels(faces, miniature_model)
+    assert found < -0.3
+    assert labels.parameters[:, 4].mean() > found / 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"faces": lambda faces: faces + 1}, r"from 0; subtract 1.*1 to 642"),
+        ({"faces": np.transpose}, r"faces of shape \(3, 3\).*\(3, 1280\)"),
+        ({"landmarks": lambda found: found[:5]}, r"landmarks of .*\(5,\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(arrays, tmp_path, change, message):
+    changed = {name: do(arrays[name]) for name, do in change.items()}
+    np.savez(tmp_path / "wrong.npz", **{**arrays, **changed})
+    with pytest.raises(ValueError, match=rf"{message}.*wrong\.npz"):
+        load_basel_face_model(
+            tmp_path / "wrong.npz", SHAPE_DEVIATIONS, EXPRESSION_DEVIATIONS
+        )
 
 
 def test_triangles_that_look_at_the_viewer_stay(arrays, tmp_path):

@@ -1,9 +1,16 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from tests.models.shake import shake
+from tf_facegcn import predictor
+from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.face_crop import FaceCrop
+from tf_facegcn.imaging.photo import read_photo
 from tf_facegcn.models.face_gcn import FaceGCN
+from tf_facegcn.models.released_weights import load_model
 from training.initial_network import set_initial_weights
 
 LANDMARKS = np.arange(0, 640, 10)
@@ -77,6 +84,45 @@ def test_weights_of_a_network_with_more_blocks_are_refused(
         set_initial_weights(model, str(path))
     for weight, old in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
+
+
+def test_another_mesh_takes_what_sees_the_photo(
+    initial, tiny_hierarchy, photos
+):
+    model, path = initial
+    other = make(tiny_hierarchy.with_vertex_order("index"))
+    own = other.get_layer("coarsest_vertices").get_weights()
+    set_initial_weights(other, path)
+    for ours, theirs in zip(
+        other.encoder(photos), model.encoder(photos), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    for name in ("embedding", "aggregation"):
+        for ours, theirs in zip(
+            other.get_layer(name).get_weights(),
+            model.get_layer(name).get_weights(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    for weight, before in zip(
+        other.get_layer("coarsest_vertices").get_weights(), own, strict=True
+    ):
+        np.testing.assert_array_equal(weight, before)
+
+
+@pytest.mark.slow
+def test_base_goes_on_from_lite():
+    base = FaceGCN.from_preset("base")
+    set_initial_weights(base, "lite")
+    lite = load_model("lite")
+    photo = read_photo(Path(predictor.__file__).parent / "assets/astronaut.jpg")
+    crop = FaceCrop(BoundingBox(150, 45, 295, 190), 128).crop(photo)
+    photos = crop[None] / np.float32(255)
+    expected = lite.predict_on_batch(photos)[0]
+    found = base.predict_on_batch(photos)[0]
+    # Leaky ReLUs that are applied twice change little of what was learnt.
+    change = np.abs(found - expected).mean()
+    assert 0 < change < 0.4 * np.abs(expected - base.template).mean()
 
 
 def test_weights_of_a_narrower_network_are_refused(initial, tiny_hierarchy):

@@ -1,10 +1,13 @@
+import csv
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
 
 from tests.training.miniature import make_faces, write_aflw2000
 from training.data.aflw2000 import Aflw2000
-from training.photo_subsets import SUBSETS, subset_masks
+from training.photo_subsets import ATTRIBUTES_FILE, SUBSETS, subset_masks
 
 
 @pytest.fixture
@@ -32,7 +35,7 @@ def mouths(openings):
 
 
 def test_photos_belong_to_what_they_show(data):
-    names = ["image00088", "image00081", "image00021", "image02166"]
+    names = ["image00088", "image01631", "image00021", "image02166"]
     masks = subset_masks(
         data._replace(names=names, reannotated=mouths([2.9, 9, 3.1, 9]))
     )
@@ -44,12 +47,28 @@ def test_photos_belong_to_what_they_show(data):
         # The second is seen in profile.
         "mouth_open": [False, False, True, True],
         # The third was not looked at.
-        "eyes_closed": [True, False, False, False],
-        "occluded": [False] * 4,
+        "eyes_closed": [True, True, False, False],
+        "occluded": [False, True, False, False],
         "glasses": [False] * 4,
         "child": [False, True, False, True],
         "dark_skin": [False, False, False, True],
     }
+
+
+def test_every_fifth_photo_was_looked_at():
+    with ATTRIBUTES_FILE.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["name"] for row in rows}) == len(rows) == 400
+    seen = Counter(word for row in rows for word in row["attributes"].split())
+    # A misspelt word would be a photo that belongs to no subset.
+    assert seen == {
+        "occluded": 40,
+        "eyes_closed": 37,
+        "child": 22,
+        "dark_skin": 13,
+        "glasses": 11,
+    }
+    assert seen.keys() < SUBSETS.keys()
 
 
 def test_without_reannotation_the_mouth_is_judged_by_the_annotation(data):

@@ -222,6 +222,28 @@ def test_begins_with_given_weights(config, run, tmp_path):
         np.testing.assert_allclose(weight, other, atol=1e-6)
 
 
+def test_going_on_needs_no_initial_weights(config, run, tmp_path):
+    path = run(dataclasses.replace(config, epochs=1), tmp_path / "first")
+    then = dataclasses.replace(config, epochs=1, initial_weights=str(path))
+    second = run(then, tmp_path / "second")
+    path.unlink()
+    before = second.stat().st_mtime_ns
+    assert run(then, tmp_path / "second") == second
+    assert second.stat().st_mtime_ns > before
+
+
+def test_goes_on_only_with_the_data_it_began_on(config, run, tmp_path):
+    config = dataclasses.replace(config, epochs=1)
+    run(config, tmp_path)
+    path = tmp_path / "environment.json"
+    environment = json.loads(path.read_text())
+    began_on = "0" * 64
+    path.write_text(json.dumps({**environment, "data_fingerprint": began_on}))
+    with pytest.raises(ValueError, match="second teacher of the same weights"):
+        run(config, tmp_path)
+    assert json.loads(path.read_text())["data_fingerprint"] == began_on
+
+
 def test_initial_weights_of_another_network_are_refused(config, run, tmp_path):
     other = dataclasses.replace(config, initial_weights="lite")
     with pytest.raises(ValueError, match=r"initial_weights='lite'.*1805663"):

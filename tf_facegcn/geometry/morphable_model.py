@@ -40,7 +40,8 @@ class MorphableModel:
         shape_basis: `(V, 3, S)` float32, displacement by one standard
             deviation of each component: shape parameters are N(0, 1).
         expression_basis: `(V, 3, E)` float32, displacement of each expression
-            unit at full strength: parameters are nominally in [0, 1].
+            unit at full strength: parameters are nominally in [0, 1]. With
+            `signed_expressions`, by one standard deviation.
         faces: `(F, 3)` int32, counter-clockwise seen from outside.
         landmarks: `(68,)` int32 vertex indices, iBUG order: jaw 0-16, brows
             17-26, nose 27-35, eyes 36-47, mouth 48-67, each from the image's
@@ -50,6 +51,8 @@ class MorphableModel:
         mirror: `(V,)` int32, for each vertex the one nearest to its mirror
             image; `None` where the model has none.
         name: Short name, for messages and files.
+        signed_expressions: Whether expression parameters are N(0, 1), as of
+            components that are principal axes, instead of in [0, 1].
 
     Raises:
         ValueError: If shapes do not fit together or an index is out of range.
@@ -64,6 +67,7 @@ class MorphableModel:
     regions: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
     mirror: NDArray[np.int32] | None = None
     name: str = "unnamed"
+    signed_expressions: bool = False
 
     def __post_init__(self) -> None:
         num_vertices = len(self.mean)
@@ -159,9 +163,12 @@ class MorphableModel:
 
         Returns:
             `(S,)` shape parameters, standard normal, and `(E,)` expression
-            parameters in [0, 1], most of them small.
+            parameters in [0, 1], most of them small, or standard normal with
+            `signed_expressions`.
         """
         shape = generator.standard_normal(self.num_shape)
+        if self.signed_expressions:
+            return shape, generator.standard_normal(self.num_expression)
         expression = generator.normal(
             scale=_EXPRESSION_DEVIATION, size=self.num_expression
         )
