@@ -120,9 +120,9 @@ def test_base_goes_on_from_lite():
     photos = crop[None] / np.float32(255)
     expected = lite.predict_on_batch(photos)[0]
     found = base.predict_on_batch(photos)[0]
-    # Leaky ReLUs that are applied twice change little of what was learnt.
+    # Leaky ReLUs that are applied again change less than was learnt.
     change = np.abs(found - expected).mean()
-    assert 0 < change < 0.4 * np.abs(expected - base.template).mean()
+    assert 0 < change < 0.6 * np.abs(expected - base.template).mean()
 
 
 def test_weights_of_a_narrower_network_are_refused(initial, tiny_hierarchy):
