@@ -65,6 +65,9 @@ class TrainingConfig:
         average_momentum: Momentum of the exponential moving average of the
             weights that is validated and kept; 0 keeps the weights as they
             are.
+        statistics_steps: Batches from which the statistics of batch
+            normalisation are taken anew after training, see
+            `renew_statistics`; 0 keeps those of the training.
         precision: Keras dtype policy of the network; `"mixed_float16"` scales
             the loss.
         loss: Loss of a coordinate's error: `"exponential_wing"` (paper,
@@ -118,6 +121,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     clip_norm: float = 10.0
     average_momentum: float = 0.998
+    statistics_steps: int = 0
     precision: str = "float32"
     loss: str = "exponential_wing"
     loss_width: float = 5.0
@@ -181,7 +185,7 @@ _POSITIVE = (
 _NOT_NEGATIVE = (
     *("steps_per_epoch", "warmup_steps", "weight_decay", "clip_norm"),
     *("landmark_weight", "face_weight", "supervised_level", "seed"),
-    "logical_devices",
+    *("logical_devices", "statistics_steps"),
 )
 _SHARES = (
     *("synthetic_share", "second_teacher_share", "momentum"),
@@ -255,6 +259,7 @@ _LITE = TrainingConfig(
     yaw_balance=0.7,
     weight_decay=0.01,
     average_momentum=0.999,
+    statistics_steps=100,
     steps_per_epoch=500,
     epochs=96,
     augmentation=_LITE_AUGMENTATION,

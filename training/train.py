@@ -38,6 +38,7 @@ from training.initial_network import (
 )
 from training.mesh_pictures import MeshPictures
 from training.nan_stop import StopOnNaN
+from training.normalization_statistics import renew_statistics
 from training.training_data import TrainingData, load_training_data
 from training.validation_figures import validation_figures
 from training.workdir import Workdir
@@ -263,6 +264,10 @@ def _finish(run: _Run, files: Workdir) -> Path:
     model = run.model
     inference = model.__class__.from_config(model.get_config())
     inference.set_weights(model.get_weights())
+    if files.writable:
+        renew_statistics(
+            inference, run.loader, run.sampler, run.config.statistics_steps
+        )
     path = files.save_model(inference, run.config.name)
     if not files.writable:
         return path
