@@ -32,8 +32,7 @@ class TrainingConfig:
             `load_basel_face_model`, whose mesh is predicted instead of the
             bundled head's; needs the photos. Empty for the bundled head.
         initial_weights: Weights to begin with, a name or a `.keras` file of
-            the same preset, or of a smaller one, see `set_initial_weights`;
-            empty for random ones.
+            the same preset, see `set_initial_weights`; empty for random ones.
         second_teacher: Weights whose landmarks of the photos are averaged with
             the teacher's before labels are fitted; empty for none.
         second_teacher_share: Their share in the mean.
@@ -264,19 +263,6 @@ _LITE = TrainingConfig(
     epochs=96,
     augmentation=_LITE_AUGMENTATION,
 )
-# Goes on from the released `lite`, which also helps to make the labels.
-_BASE = dataclasses.replace(
-    _LITE,
-    name="base",
-    preset="base",
-    initial_weights="lite",
-    second_teacher="lite",
-    second_teacher_share=0.7,
-    learning_rate=4e-4,
-    loss="l1",
-    jit_compile=True,
-    epochs=28,
-)
 # Free of the photos' licence. 40,000 faces are rendered in some six minutes and
 # fit into 0.5 GB; pictures that are too clean are what separates them most from
 # photos.
@@ -312,7 +298,6 @@ _SMOKE = TrainingConfig(
 CONFIGS: Mapping[str, TrainingConfig] = types.MappingProxyType(
     {
         "paper": _PAPER,
-        "base": _BASE,
         "lite": _LITE,
         "lite_synthetic": _LITE_SYNTHETIC,
         "smoke": _SMOKE,

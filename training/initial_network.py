@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
-from numpy.typing import NDArray
 
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.morphable_model import MorphableModel
-from tf_facegcn.layers.residual_block import ResidualBlock
 from tf_facegcn.models.face_gcn import FaceGCN
-from tf_facegcn.models.face_gcn_graph import COARSE_DISPLACEMENTS
 from tf_facegcn.models.released_weights import load_model
 from training.basel_face_model import load_basel_face_model
 from training.config import TrainingConfig
 from training.data.aflw_crops import parameter_deviations
-
-Array = NDArray[np.float32]
 
 # Beginnings of the names of layers that know nothing of the mesh.
 _PHOTO_LAYERS = ("encoder_", "aggregation", "embedding")
@@ -51,12 +43,6 @@ def make_network(config: TrainingConfig, face_model: MorphableModel) -> FaceGCN:
 def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
     """Gives a network the weights of another one of the same kind.
 
-    The network may be larger in two ways. Further residual blocks of its
-    encoder begin as the identity, apart from their leaky ReLU: the last
-    normalisation of each scales by 0 (Goyal et al., 2017, Sec. 5.1). Linear
-    displacements of a finer mesh level begin as the coarser level's,
-    up-sampled.
-
     A network of another mesh takes what sees the photo only: encoder,
     embedding and aggregation. What belongs to vertices begins anew.
 
@@ -65,72 +51,36 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
             network.
     """
     initial = load_model(name_or_path)
-    weights = {
-        layer.name: layer.get_weights()
-        for layer in initial.layers
-        if layer.weights
-    }
-    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    source, target = _weighted_layers(initial), _weighted_layers(model)
     if initial.fingerprint != model.fingerprint:
-        weights, layers = _of_the_photo(weights), _of_the_photo(layers)
-    if COARSE_DISPLACEMENTS in weights:
-        weights[COARSE_DISPLACEMENTS] = _on_finer_level(
-            weights[COARSE_DISPLACEMENTS], initial, model
-        )
-    added = [layer for name, layer in layers.items() if name not in weights]
-    fits = all(
-        name in layers and _shapes(layers[name].weights) == _shapes(values)
-        for name, values in weights.items()
+        source, target = _of_the_photo(source), _of_the_photo(target)
+    shapes, expected = (
+        {name: _shapes(layer) for name, layer in layers.items()}
+        for layers in (source, target)
     )
-    if not fits or not all(map(_keeps_shape, added)):
+    if shapes != expected:
         raise ValueError(
             "Expected initial weights of the network that is trained "
-            f"({model.count_params()} parameters), or of one with fewer "
-            f"blocks in its encoder. Received: initial_weights="
+            f"({model.count_params()} parameters). Received: initial_weights="
             f"{name_or_path!r} with {initial.count_params()}"
         )
-    for name, values in weights.items():
-        layers[name].set_weights(values)
-    for layer in added:
-        gamma = layer.normalizations[-1].gamma
-        gamma.assign(ops.zeros_like(gamma))
+    for name, layer in source.items():
+        target[name].set_weights(layer.get_weights())
 
 
-def _on_finer_level(
-    weights: list[Array], initial: FaceGCN, model: FaceGCN
-) -> list[Array]:
-    """Kernel and bias whose outputs are up-sampled as the mesh is."""
-    coarse = initial.preset.displacement_level
-    fine = model.preset.displacement_level
-    if fine is None:
-        return weights
-    for level in range(coarse, fine, -1):
-        upsampling = model.hierarchy.levels[level].upsampling
-        weights = [
-            # The outputs are the vertices' three coordinates.
-            np.einsum(
-                "fc,...cd->...fd",
-                upsampling.toarray(),
-                values.reshape(*values.shape[:-1], -1, 3),
-                optimize=True,
-            ).reshape(*values.shape[:-1], -1)
-            for values in weights
-        ]
-    return weights
+def _weighted_layers(model: FaceGCN) -> dict[str, keras.layers.Layer]:
+    return {layer.name: layer for layer in model.layers if layer.weights}
 
 
-def _of_the_photo(named: dict[str, Any]) -> dict[str, Any]:
+def _of_the_photo(
+    layers: dict[str, keras.layers.Layer],
+) -> dict[str, keras.layers.Layer]:
     return {
-        name: value
-        for name, value in named.items()
+        name: layer
+        for name, layer in layers.items()
         if name.startswith(_PHOTO_LAYERS)
     }
 
 
-def _shapes(weights: Sequence[Any]) -> list[tuple[int, ...]]:
-    return [tuple(weight.shape) for weight in weights]
-
-
-def _keeps_shape(layer: keras.layers.Layer) -> bool:
-    """Whether a layer can begin as the identity."""
-    return isinstance(layer, ResidualBlock) and layer.shortcut is None
+def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in layer.weights]

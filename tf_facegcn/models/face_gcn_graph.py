@@ -27,7 +27,6 @@ _LEAKY_SLOPE = 0.1
 # The layer whose output are the displacements on the output level.
 DISPLACEMENTS = "scaled_displacements"
 CAMERA = "camera"
-COARSE_DISPLACEMENTS = "coarse_displacements"
 
 
 class FaceGCNGraph:
@@ -209,7 +208,7 @@ class FaceGCNGraph:
             3 * size,
             kernel_initializer="zeros",
             dtype="float32",
-            name=COARSE_DISPLACEMENTS,
+            name="coarse_displacements",
         )(embedding)
         return keras.layers.Reshape((size, 3), dtype="float32")(x)
 

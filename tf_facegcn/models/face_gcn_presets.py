@@ -176,13 +176,6 @@ _LITE = FaceGCNPreset(
     vertex_embedding=True,
     displacement_level=4,
 )
-# The most accurate that two CPU cores train. A training can go on from `lite`
-# (see `set_initial_weights`): there are more blocks in the encoder, where maps
-# are coarse enough to be cheap, and the linear displacements are those of the
-# output's level, which tells the landmarks of lids and lips apart.
-_BASE = dataclasses.replace(
-    _LITE, encoder_depths=(1, 2, 3, 3, 2), displacement_level=3
-)
 # For tests.
 _TINY = FaceGCNPreset(
     input_size=32,
@@ -212,7 +205,6 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
 
 PRESETS: Mapping[str, FaceGCNPreset] = {
     "paper": _PAPER,
-    "base": _BASE,
     "lite": _LITE,
     "tiny": _TINY,
     **{
