@@ -222,6 +222,23 @@ def test_begins_with_given_weights(config, run, tmp_path):
         np.testing.assert_allclose(weight, other, atol=1e-6)
 
 
+def test_statistics_are_taken_anew_after_training(config, run, tmp_path):
+    config = dataclasses.replace(config, epochs=1)
+    anew = dataclasses.replace(config, statistics_steps=2)
+    kept = keras.saving.load_model(run(config, tmp_path / "kept"))
+    renewed = keras.saving.load_model(run(anew, tmp_path / "renewed"))
+    for one, other in zip(
+        kept.trainable_weights, renewed.trainable_weights, strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    name = "encoder_0_0"
+    means = [
+        model.get_layer(name).normalizations[0].moving_mean
+        for model in (kept, renewed)
+    ]
+    assert np.abs(means[0] - means[1]).max() > 1e-3
+
+
 def test_going_on_needs_no_initial_weights(config, run, tmp_path):
     path = run(dataclasses.replace(config, epochs=1), tmp_path / "first")
     then = dataclasses.replace(config, epochs=1, initial_weights=str(path))
