@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import waitress.server
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tensorflow_serving.apis import (
@@ -31,6 +30,7 @@ from serving.metrics import Metrics
 from serving.model_loader import ModelLoader
 from serving.model_manager import ModelManager, RetryPolicy
 from serving.rest_app import RestApp
+from serving.rest_server import RestServer
 from serving.server_options import ServerOptions, read_models
 from serving.serving_error import ServingError
 
@@ -95,7 +95,7 @@ class ModelServer:
         self._health = health.HealthServicer()
         self._is_stopping = threading.Event()
         self._server = self._make_grpc_server()
-        self._rest: Any = None
+        self._rest: RestServer | None = None
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -148,7 +148,7 @@ class ModelServer:
         time.sleep(min(grace, _NOTICE_SECONDS))
         stopped = self._server.stop(grace)
         if self._rest is not None:
-            self._rest.close()
+            self._rest.stop(grace)
         stopped.wait()
         if self._batcher is not None:
             self._batcher.close()
@@ -242,19 +242,16 @@ class ModelServer:
             options.metrics_path,
             with_cors=options.with_cors,
         )
-        self._rest = waitress.server.create_server(
+        self._rest = RestServer(
             app,
             host=options.host,
             port=port,
-            threads=options.rest_threads,
-            max_request_body_size=options.max_message_bytes,
-            # Seconds that a silent connection is kept.
-            channel_timeout=int(options.rest_timeout) + 30,
-            ident=None,
-            clear_untrusted_proxy_headers=True,
+            num_threads=options.rest_threads,
+            max_request_bytes=options.max_message_bytes,
+            silence_seconds=options.rest_timeout + 30,
         )
-        self.rest_port = int(self._rest.effective_port)
-        self._run(self._rest.run)
+        self.rest_port = self._rest.port
+        self._rest.start()
         _LOGGER.info("REST on %s:%d", options.host, self.rest_port)
 
     def _run(self, target: Any, *arguments: Any) -> None:
