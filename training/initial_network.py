@@ -16,6 +16,8 @@ from training.data.aflw_crops import parameter_deviations
 
 # Beginnings of the names of layers that know nothing of the mesh.
 _PHOTO_LAYERS = ("encoder_", "aggregation", "embedding")
+# And of those after the last DenseGCN block.
+_OUTPUT_LAYERS = ("output_", "displacements")
 
 
 def face_model_of(config: TrainingConfig) -> MorphableModel:
@@ -44,7 +46,9 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
     """Gives a network the weights of another one of the same kind.
 
     A network of another mesh takes what sees the photo only: encoder,
-    embedding and aggregation. What belongs to vertices begins anew.
+    embedding and aggregation. One with more DenseGCN blocks takes all up to
+    the finest block of the other, whose features stay the same. What is left
+    begins anew.
 
     Raises:
         ValueError: If there are no such weights, or they are of another
@@ -52,8 +56,18 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
     """
     initial = load_model(name_or_path)
     source, target = _weighted_layers(initial), _weighted_layers(model)
+    grows = False
     if initial.fingerprint != model.fingerprint:
         source, target = _of_the_photo(source), _of_the_photo(target)
+    elif _num_blocks(initial) < _num_blocks(model):
+        grows = "aggregation" in source.keys() & target.keys()
+        if grows:
+            # Of other shapes, as the finer levels flow into its maps.
+            fused, aggregation = (
+                layers.pop("aggregation") for layers in (source, target)
+            )
+        source = _without_output(source)
+        target = {name: target[name] for name in source.keys() & target.keys()}
     shapes, expected = (
         {name: _shapes(layer) for name, layer in layers.items()}
         for layers in (source, target)
@@ -64,8 +78,24 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
             f"({model.count_params()} parameters). Received: initial_weights="
             f"{name_or_path!r} with {initial.count_params()}"
         )
+    if grows:
+        aggregation.assign_coarser(fused)
     for name, layer in source.items():
         target[name].set_weights(layer.get_weights())
+
+
+def _num_blocks(model: FaceGCN) -> int:
+    return len(model.preset.decoder_growths)
+
+
+def _without_output(
+    layers: dict[str, keras.layers.Layer],
+) -> dict[str, keras.layers.Layer]:
+    return {
+        name: layer
+        for name, layer in layers.items()
+        if not name.startswith(_OUTPUT_LAYERS)
+    }
 
 
 def _weighted_layers(model: FaceGCN) -> dict[str, keras.layers.Layer]:

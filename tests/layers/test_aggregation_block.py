@@ -94,3 +94,12 @@ def test_only_inputs_of_another_width_pass_a_convolution():
 def test_rejects_more_rounds_than_levels():
     with pytest.raises(ValueError, match="num_rounds=3"):
         AggregationBlock((2, 2, 2), num_rounds=3)
+
+
+def test_takes_the_weights_of_its_coarsest_levels_only():
+    whole, other = AggregationBlock((2, 3, 4), 2), AggregationBlock((2, 4), 1)
+    with pytest.raises(ValueError, match=r"Received: widths=\[2, 4\]"):
+        whole.assign_coarser(other)
+    longer = AggregationBlock((1, 2, 3, 4), 2)
+    with pytest.raises(ValueError, match="coarsest levels"):
+        whole.assign_coarser(longer)

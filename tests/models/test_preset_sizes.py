@@ -11,6 +11,7 @@ from tf_facegcn.models.face_gcn_presets import PRESETS
 # operations of one photo (see `count_flops`), on the bundled head.
 SIZES = {
     "paper": (3_634_755, 5_066_998_148),
+    "paper_coarse": (3_419_171, 1_152_578_442),
     "lite": (1_805_663, 172_929_034),
     "tiny": (218_103, 24_064_680),
     "paper_no_aggregation": (2_461_955, 3_796_648_324),

@@ -59,3 +59,47 @@ def test_weights_of_a_narrower_network_are_refused(initial, tiny_hierarchy):
     wider = make(tiny_hierarchy, encoder_widths=(4, 6, 12))
     with pytest.raises(ValueError, match="network that is trained"):
         set_initial_weights(wider, initial[1])
+
+
+def test_the_coarse_half_stays_what_it_was(tiny_hierarchy, tmp_path, photos):
+    coarse = make(
+        tiny_hierarchy,
+        aggregation_widths=(4, 4),
+        aggregation_rounds=1,
+        decoder_growths=(2, 2),
+        output_filters=(),
+        output_level=1,
+    )
+    shake(coarse)
+    path = tmp_path / "coarse.keras"
+    coarse.save(path)
+    whole = make(tiny_hierarchy)
+    own = whole.get_layer("displacements").get_weights()
+    set_initial_weights(whole, str(path))
+    for name in ("embedding", "dense_gcn_16", "dense_gcn_64", "camera"):
+        ours, theirs = (
+            keras.Model(model.input, model.get_layer(name).output)
+            for model in (whole, coarse)
+        )
+        expected = theirs.predict(photos, verbose=0)
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(
+            ours.predict(photos, verbose=0), expected, rtol=1e-5, atol=1e-5
+        )
+    for weight, before in zip(
+        whole.get_layer("displacements").get_weights(), own, strict=True
+    ):
+        np.testing.assert_array_equal(weight, before)
+
+
+def test_a_coarse_half_of_other_widths_is_refused(tiny_hierarchy, tmp_path):
+    coarse = make(
+        tiny_hierarchy,
+        aggregation_widths=(6, 4),
+        aggregation_rounds=1,
+        decoder_growths=(2, 2),
+    )
+    path = tmp_path / "coarse.keras"
+    coarse.save(path)
+    with pytest.raises(ValueError, match="network that is trained"):
+        set_initial_weights(make(tiny_hierarchy), str(path))

@@ -1,6 +1,7 @@
 """AggregationBlock: nested fusion of a feature pyramid."""
 
 import keras
+import numpy as np
 
 from tf_facegcn.layers.residual_block import ResidualBlock
 
@@ -155,6 +156,46 @@ class AggregationBlock(keras.layers.Layer):
                 convolution.set_weights(others[label].get_weights())
         for label, residual in self.residuals.items():
             residual.assign_folded(source.residuals[label])
+
+    def assign_coarser(self, source):
+        """Takes the weights of a block of the coarser levels alone.
+
+        The maps of these levels stay what they were there: what comes from
+        the finer levels begins with kernels of zero.
+
+        Args:
+            source: `AggregationBlock` of the coarsest of this one's levels,
+                all of whose rounds this one has.
+
+        Raises:
+            ValueError: If its levels are not this block's coarsest.
+        """
+        offset = len(self.widths) - len(source.widths)
+        if source.widths != self.widths[max(offset, 0) :]:
+            raise ValueError(
+                "Expected a block of the coarsest levels of widths="
+                f"{self.widths}. Received: widths={source.widths}"
+            )
+        for level, entry in source.entries.items():
+            self.entries[str(int(level) + offset)].set_weights(
+                entry.get_weights()
+            )
+        for level, round_index in source._nodes():
+            ours, theirs = (
+                f"{each}_{round_index}" for each in (level + offset, level)
+            )
+            if theirs in source.descents:
+                self.descents[ours].set_weights(
+                    source.descents[theirs].get_weights()
+                )
+            self.residuals[ours].set_weights(
+                source.residuals[theirs].get_weights()
+            )
+            kernel, bias = source.fusions[theirs].get_weights()
+            padded = np.zeros(self.fusions[ours].kernel.shape, "float32")
+            # The map from the finer level is the last that is concatenated.
+            padded[:, :, : kernel.shape[2]] = kernel
+            self.fusions[ours].set_weights([padded, bias])
 
     def _nodes(self):
         return [
