@@ -99,7 +99,7 @@ def _variant(model: FaceGCN, dtype: str, lowering: str) -> FaceGCN:
 def _model_card(weights: str) -> str:
     path = Path(weights)
     folder = path.parent if path.suffix else WEIGHTS_FOLDER
-    card = folder / "README.md"
+    card = folder / f"{path.stem}.md"
     if not card.is_file():
         return f"Exported from {path.name}, which came without a model card.\n"
     return card.read_text(encoding="utf-8")
