@@ -12,7 +12,7 @@ from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import FaceCrop
 from tf_facegcn.imaging.photo import read_photo
 from tf_facegcn.models.face_gcn import FaceGCN
-from tf_facegcn.models.released_weights import WEIGHTS_FOLDER, load_model
+from tf_facegcn.models.released_weights import find_weights, load_model
 
 _PHOTO = Path(__file__).parents[1] / "tf_facegcn" / "assets" / "astronaut.jpg"
 # The square around the landmarks of that photo's face, and how it is moved to
@@ -97,9 +97,8 @@ def _variant(model: FaceGCN, dtype: str, lowering: str) -> FaceGCN:
 
 
 def _model_card(weights: str) -> str:
-    path = Path(weights)
-    folder = path.parent if path.suffix else WEIGHTS_FOLDER
-    card = folder / f"{path.stem}.md"
+    path = find_weights(weights)
+    card = path.with_suffix(".md")
     if not card.is_file():
         return f"Exported from {path.name}, which came without a model card.\n"
     return card.read_text(encoding="utf-8")

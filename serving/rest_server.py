@@ -14,6 +14,8 @@ from waitress.server import BaseWSGIServer, create_server
 _LOOK_SECONDS = 1.0
 # The same while answers are sent to the end.
 _DRAIN_SECONDS = 0.05
+# What the threads that answer get to end.
+_THREADS_SECONDS = 1.0
 
 
 class RestServer:
@@ -70,6 +72,8 @@ class RestServer:
         ]
         self.port = int(self._listeners[0].effective_port)
         self._is_stopping = threading.Event()
+        # Held to wake the thread, and to close what wakes it.
+        self._closing = threading.Lock()
         self._grace = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -78,38 +82,50 @@ class RestServer:
         self._thread.start()
 
     def stop(self, grace: float) -> None:
-        """Answers what was received, then closes all connections.
+        """Accepts nothing more, answers what was received, and ends.
 
         Args:
             grace: Seconds that answers may still take.
         """
-        if not self._is_stopping.is_set():
-            self._grace = grace
-            self._is_stopping.set()
-            self._listeners[0].pull_trigger()
+        with self._closing:
+            if not self._is_stopping.is_set():
+                self._grace = grace
+                self._is_stopping.set()
+                self._listeners[0].pull_trigger()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._is_stopping.is_set():
-            wasyncore.loop(_LOOK_SECONDS, map=self._sockets, count=1)
-        for listener in self._listeners:
-            listener.accepting = False
-        end = time.monotonic() + self._grace
-        while self._is_answering() and time.monotonic() < end:
-            wasyncore.loop(_DRAIN_SECONDS, map=self._sockets, count=1)
-        self._server.task_dispatcher.shutdown(
-            timeout=max(1.0, end - time.monotonic())
-        )
+        try:
+            while not self._is_stopping.is_set():
+                self._wait(_LOOK_SECONDS)
+            end = time.monotonic() + self._grace
+            for listener in self._listeners:
+                # Not `listener.close`, which takes what wakes this thread.
+                wasyncore.dispatcher.close(listener)
+            while self._close_silent() and time.monotonic() < end:
+                self._wait(_DRAIN_SECONDS)
+        finally:
+            self._close()
+
+    def _wait(self, seconds: float) -> None:
+        # `select` knows no descriptors beyond 1,023.
+        wasyncore.loop(seconds, use_poll=True, map=self._sockets, count=1)
+
+    def _close_silent(self) -> bool:
+        """Closes connections that wait for nothing; returns if any is left."""
+        for connection in self._connections():
+            if not (connection.requests or connection.total_outbufs_len):
+                connection.handle_close()
+        return bool(self._connections())
+
+    def _close(self) -> None:
+        self._server.task_dispatcher.shutdown(timeout=_THREADS_SECONDS)
         for connection in self._connections():
             # Closes the files of long answers, too.
             connection.handle_close()
-        wasyncore.close_all(self._sockets, ignore_all=True)
-
-    def _is_answering(self) -> bool:
-        return any(
-            connection.requests or connection.total_outbufs_len
-            for connection in self._connections()
-        )
+        with self._closing:
+            self._is_stopping.set()
+            wasyncore.close_all(self._sockets, ignore_all=True)
 
     def _connections(self) -> list[Any]:
         return [

@@ -139,6 +139,7 @@ class ModelServer:
         Args:
             grace: Seconds that requests may still take.
         """
+        end = time.monotonic() + grace
         self._is_stopping.set()
         self._tell_health()
         # What gRPC receives while it stops is cancelled; it is better told to
@@ -146,9 +147,10 @@ class ModelServer:
         self._admission.close()
         self._admission.wait_until_idle(grace)
         time.sleep(min(grace, _NOTICE_SECONDS))
-        stopped = self._server.stop(grace)
+        left = max(0.0, end - time.monotonic())
+        stopped = self._server.stop(left)
         if self._rest is not None:
-            self._rest.stop(grace)
+            self._rest.stop(left)
         stopped.wait()
         if self._batcher is not None:
             self._batcher.close()

@@ -96,10 +96,18 @@ def test_rejects_more_rounds_than_levels():
         AggregationBlock((2, 2, 2), num_rounds=3)
 
 
-def test_takes_the_weights_of_its_coarsest_levels_only():
-    whole, other = AggregationBlock((2, 3, 4), 2), AggregationBlock((2, 4), 1)
-    with pytest.raises(ValueError, match=r"Received: widths=\[2, 4\]"):
-        whole.assign_coarser(other)
-    longer = AggregationBlock((1, 2, 3, 4), 2)
-    with pytest.raises(ValueError, match="coarsest levels"):
-        whole.assign_coarser(longer)
+@pytest.mark.parametrize(
+    ("source", "received"),
+    [
+        (AggregationBlock((2, 4), 1), r"widths=\[2, 4\]"),
+        (AggregationBlock((1, 2, 3, 4), 2), r"widths=\[1, 2, 3, 4\]"),
+        (AggregationBlock((3, 4), 0), "num_rounds=0"),
+        (AggregationBlock((3, 4), 1, num_convolutions=2), "num_conv.*=2"),
+        (AggregationBlock((3, 4), 1, upsampling=False), "upsampling=False"),
+        (AggregationBlock((3, 4), 1, downsampling=False), "ling=False, norm"),
+    ],
+)
+def test_takes_weights_of_its_coarsest_levels_only(source, received):
+    whole = AggregationBlock((2, 3, 4), 2)
+    with pytest.raises(ValueError, match=f"Received: .*{received}"):
+        whole.assign_coarser(source)

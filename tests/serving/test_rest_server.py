@@ -20,11 +20,11 @@ def app(environ, start_response):
 
 
 @contextlib.contextmanager
-def serve(host="127.0.0.1"):
+def serve(host="127.0.0.1", port=0):
     server = RestServer(
         app,
         host=host,
-        port=0,
+        port=port,
         num_threads=2,
         max_request_bytes=1000,
         silence_seconds=60,
@@ -36,28 +36,48 @@ def serve(host="127.0.0.1"):
         server.stop(5)
 
 
-@pytest.fixture
-def failures(monkeypatch):
-    """What threads ended with."""
-    found = []
-    monkeypatch.setattr(threading, "excepthook", found.append)
-    return found
+def test_only_the_thread_that_waits_for_sockets_closes_them(monkeypatch):
+    closers = []
+    close = wasyncore.dispatcher.close
 
+    def record_and_close(dispatcher):
+        closers.append(threading.current_thread())
+        close(dispatcher)
 
-def test_closes_no_socket_that_is_waited_for(failures, monkeypatch):
-    is_waiting = threading.Event()
-    wait = wasyncore.select.select
-
-    def late(*arguments):
-        is_waiting.set()
-        time.sleep(0.2)
-        return wait(*arguments)
-
+    monkeypatch.setattr(wasyncore.dispatcher, "close", record_and_close)
     with serve() as server:
-        monkeypatch.setattr(wasyncore.select, "select", late)
-        assert is_waiting.wait(5)
         server.stop(5)
-    assert failures == []
+        assert closers
+        assert threading.current_thread() not in closers
+        server.stop(5)  # Nothing is left to do.
+
+
+def test_a_busy_connection_gets_its_present_answer_and_no_more():
+    with serve() as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        answers, failures = [], []
+
+        def ask():
+            with requests.Session() as session:
+                try:
+                    while True:
+                        answer = session.get(url, timeout=10)
+                        answers.append(len(answer.content))
+                except requests.ConnectionError as error:
+                    failures.append(error)
+
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        while len(answers) < 8:
+            time.sleep(0.01)
+        begin = time.monotonic()
+        server.stop(30)
+        assert time.monotonic() - begin < 15
+        for client in clients:
+            client.join(10)
+    assert len(failures) == 4
+    assert set(answers) == {len(BODY)}
 
 
 def test_sends_an_answer_to_its_end():
@@ -95,7 +115,22 @@ def test_a_silent_connection_does_not_delay():
                 assert connection.recv(1) == b""
 
 
-def test_all_addresses_of_a_host():
-    with serve("*") as server:
-        url = f"http://127.0.0.1:{server.port}/"
-        assert requests.get(url, timeout=10).content == BODY
+def test_all_addresses_of_a_name(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    addresses = ["127.0.0.1", "127.0.0.2"]
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+        for address in addresses
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        serving = serve("two-addresses", port)
+        server = serving.__enter__()
+    try:
+        assert server.port == port
+        for address in addresses:
+            url = f"http://{address}:{port}/"
+            assert requests.get(url, timeout=10).content == BODY
+    finally:
+        serving.__exit__(None, None, None)

@@ -132,16 +132,17 @@ class AggregationBlock(keras.layers.Layer):
         ]
 
     def get_config(self):
-        config = super().get_config()
-        config.update(
-            widths=self.widths,
-            num_rounds=self.num_rounds,
-            num_convolutions=self.num_convolutions,
-            upsampling=self.upsampling,
-            downsampling=self.downsampling,
-            normalize=self.normalize,
-        )
-        return config
+        return {**super().get_config(), **self._arguments()}
+
+    def _arguments(self):
+        return {
+            "widths": self.widths,
+            "num_rounds": self.num_rounds,
+            "num_convolutions": self.num_convolutions,
+            "upsampling": self.upsampling,
+            "downsampling": self.downsampling,
+            "normalize": self.normalize,
+        }
 
     def assign_folded(self, source):
         """Takes the weights of a block that normalises, for inference.
@@ -165,16 +166,21 @@ class AggregationBlock(keras.layers.Layer):
 
         Args:
             source: `AggregationBlock` of the coarsest of this one's levels,
-                all of whose rounds this one has.
+                otherwise alike.
 
         Raises:
-            ValueError: If its levels are not this block's coarsest.
+            ValueError: If it is another.
         """
         offset = len(self.widths) - len(source.widths)
-        if source.widths != self.widths[max(offset, 0) :]:
+        expected = {
+            **self._arguments(),
+            "widths": self.widths[max(offset, 0) :],
+            "num_rounds": min(self.num_rounds, len(source.widths) - 1),
+        }
+        if source._arguments() != expected:
             raise ValueError(
-                "Expected a block of the coarsest levels of widths="
-                f"{self.widths}. Received: widths={source.widths}"
+                "Expected a block of coarse levels, one with "
+                f"{_listed(expected)}. Received: {_listed(source._arguments())}"
             )
         for level, entry in source.entries.items():
             self.entries[str(int(level) + offset)].set_weights(
@@ -214,3 +220,7 @@ class AggregationBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
             name=name,
         )
+
+
+def _listed(arguments):
+    return ", ".join(f"{name}={value}" for name, value in arguments.items())
