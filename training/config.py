@@ -264,7 +264,7 @@ _LITE = TrainingConfig(
     epochs=96,
     augmentation=_LITE_AUGMENTATION,
 )
-# Free of the photos' licence. 40,000 faces are rendered in some six minutes and
+# Free of the photos' licence. 40,000 faces are rendered in some seven minutes and
 # fit into 0.5 GB; pictures that are too clean are what separates them most from
 # photos.
 _LITE_SYNTHETIC = dataclasses.replace(
@@ -274,7 +274,7 @@ _LITE_SYNTHETIC = dataclasses.replace(
     num_synthetic=40_000,
     keep_synthetic=True,
     jit_compile=True,
-    epochs=45,
+    epochs=30,
     augmentation=dataclasses.replace(
         _LITE_AUGMENTATION, color=1.0, blur=0.35, noise=0.2, jpeg=0.25
     ),
