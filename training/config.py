@@ -32,8 +32,8 @@ class TrainingConfig:
             `load_basel_face_model`, whose mesh is predicted instead of the
             bundled head's; needs the photos. Empty for the bundled head.
         initial_weights: Weights to begin with, a name or a `.keras` file of
-            the same preset, or of another mesh or with fewer DenseGCN blocks,
-            see `set_initial_weights`; empty for random ones.
+            the same preset, or of another mesh, with fewer DenseGCN blocks or
+            encoder stages, see `set_initial_weights`; empty for random ones.
         second_teacher: Weights whose landmarks of the photos are averaged with
             the teacher's before labels are fitted; empty for none.
         second_teacher_share: Their share in the mean.

@@ -13,6 +13,7 @@ from tf_facegcn.models.released_weights import load_model
 from training.basel_face_model import load_basel_face_model
 from training.config import TrainingConfig
 from training.data.aflw_crops import parameter_deviations
+from training.encoder_widening import is_widened, widen_encoder
 
 # Beginnings of the names of layers that know nothing of the mesh.
 _PHOTO_LAYERS = ("encoder_", "aggregation", "embedding")
@@ -47,14 +48,18 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
 
     A network of another mesh takes what sees the photo only: encoder,
     embedding and aggregation. One with more DenseGCN blocks takes all up to
-    the finest block of the other, whose features stay the same. What is left
-    begins anew.
+    the finest block of the other, whose features stay the same. One whose
+    encoder has more stages takes the encoder of the other, see
+    `widen_encoder`. What is left begins anew.
 
     Raises:
         ValueError: If there are no such weights, or they are of another
             network.
     """
     initial = load_model(name_or_path)
+    if is_widened(initial, model):
+        widen_encoder(initial, model)
+        return
     source, target = _weighted_layers(initial), _weighted_layers(model)
     grows = False
     if initial.fingerprint != model.fingerprint:

@@ -9,7 +9,7 @@ from tf_facegcn.layers.normalization_folding import (
 )
 
 # Not given in the paper.
-_LEAKY_SLOPE = 0.1
+LEAKY_SLOPE = 0.1
 _BATCH_MOMENTUM = 0.9
 
 
@@ -86,11 +86,11 @@ class ResidualBlock(keras.layers.Layer):
         for index in range(self.num_convolutions):
             x = self._convolve(index, x, training)
             if index < self.num_convolutions - 1:
-                x = ops.leaky_relu(x, _LEAKY_SLOPE)
+                x = ops.leaky_relu(x, LEAKY_SLOPE)
         # Leaky ReLU written out: TensorFlow 2.21 on CPUs merges a convolution
         # with bias, a sum and a leaky ReLU to one with another slope.
         x = x + shortcut
-        return ops.maximum(x, _LEAKY_SLOPE * x)
+        return ops.maximum(x, LEAKY_SLOPE * x)
 
     def _convolve(self, index, x, training):
         """One convolution and its normalisation."""
