@@ -63,7 +63,10 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
     source, target = _weighted_layers(initial), _weighted_layers(model)
     grows = False
     if initial.fingerprint != model.fingerprint:
-        source, target = _of_the_photo(source), _of_the_photo(target)
+        source, target = (
+            _beginning_with(_PHOTO_LAYERS, layers)
+            for layers in (source, target)
+        )
     elif _num_blocks(initial) < _num_blocks(model):
         grows = "aggregation" in source.keys() & target.keys()
         if grows:
@@ -71,7 +74,8 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
             fused, aggregation = (
                 layers.pop("aggregation") for layers in (source, target)
             )
-        source = _without_output(source)
+        for name in _beginning_with(_OUTPUT_LAYERS, source):
+            del source[name]
         target = {name: target[name] for name in source.keys() & target.keys()}
     shapes, expected = (
         {name: _shapes(layer) for name, layer in layers.items()}
@@ -93,27 +97,17 @@ def _num_blocks(model: FaceGCN) -> int:
     return len(model.preset.decoder_growths)
 
 
-def _without_output(
-    layers: dict[str, keras.layers.Layer],
-) -> dict[str, keras.layers.Layer]:
-    return {
-        name: layer
-        for name, layer in layers.items()
-        if not name.startswith(_OUTPUT_LAYERS)
-    }
-
-
 def _weighted_layers(model: FaceGCN) -> dict[str, keras.layers.Layer]:
     return {layer.name: layer for layer in model.layers if layer.weights}
 
 
-def _of_the_photo(
-    layers: dict[str, keras.layers.Layer],
+def _beginning_with(
+    beginnings: tuple[str, ...], layers: dict[str, keras.layers.Layer]
 ) -> dict[str, keras.layers.Layer]:
     return {
         name: layer
         for name, layer in layers.items()
-        if name.startswith(_PHOTO_LAYERS)
+        if name.startswith(beginnings)
     }
 
 
