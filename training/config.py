@@ -68,8 +68,8 @@ class TrainingConfig:
         statistics_steps: Batches from which the statistics of batch
             normalisation are taken anew after training, see
             `renew_statistics`; 0 keeps those of the training.
-        precision: Keras dtype policy of the network; `"mixed_float16"` scales
-            the loss.
+        precision: Keras dtype policy of the training; `"mixed_float16"` scales
+            the loss. The trained network is saved to compute in float32.
         loss: Loss of a coordinate's error: `"exponential_wing"` (paper,
             Eq. 3) or, to compare, `"wing"`, `"l1"`, `"l2"`, `"smooth_l1"`.
         loss_width: `W` of the two wing losses, crop units (paper: 5).

@@ -262,7 +262,10 @@ def _verbosity(devices: Devices) -> int:
 def _finish(run: _Run, files: Workdir) -> Path:
     """Writes the network without its optimiser, and its figures."""
     model = run.model
-    inference = model.__class__.from_config(model.get_config())
+    # A precision is chosen for training's speed; the weights are float32.
+    inference = model.__class__.from_config(
+        {**model.get_config(), "dtype": "float32"}
+    )
     inference.set_weights(model.get_weights())
     if files.writable:
         renew_statistics(
