@@ -91,7 +91,8 @@ def find_some_faces(
         height, width = photo.shape[:2]
         raise ValueError(
             f"{path}: no face found in {width} x {height} pixels. Expected "
-            "an upright face; if there is one, say where with --box L T R B"
+            "a face, upright or on its side; if there is one, say where with "
+            "--box L T R B"
         )
     return detections
 

@@ -7,7 +7,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.imaging.photo_files import ASTRONAUT
+from tf_facegcn.imaging.photo import read_photo
 from tf_facegcn.models.released_weights import load_model
+from tf_facegcn.predictor import Predictor
 
 PAGE = Path(__file__).parents[2] / "docs" / "fine_tuning.md"
 EXAMPLES = dict(
@@ -57,6 +60,20 @@ def test_ten_lines_train_a_network(data, here):
         model.predict_on_batch(photos),
         atol=1e-3,
     )
+
+
+@pytest.mark.slow
+def test_a_predicted_mesh_becomes_a_pair_that_the_network_finds_again():
+    photo = read_photo(ASTRONAUT)
+    (face,) = Predictor.from_preset("lite")(photo)
+    model = load_model("lite")
+    names = {"model": model, "photo": photo, "mesh": face.vertices}
+    exec(EXAMPLES["pair"], names)
+    image, vertices = names["pair"]
+    found = model.predict_on_batch(image[None])[0]
+    distance = np.linalg.norm((found - vertices)[:, :2], axis=1)
+    assert vertices[model.landmarks, :2].min() >= 0
+    assert distance.mean() < 2  # Of the crop's 256 units.
 
 
 @pytest.mark.slow
