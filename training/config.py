@@ -81,7 +81,8 @@ class TrainingConfig:
         supervised_level: Mesh level whose vertices the loss sees, with the 68
             landmarks; 0 is the whole mesh. Coordinates are interpolated from
             coarse levels, so few vertices say almost as much as all.
-        yaw_balance: 0 draws every photo alike, 1 every range of yaw alike.
+        yaw_balance: 0 draws every photo alike, 1 every range of yaw alike; an
+            epoch then has rare ones several times.
         num_validation: Examples held out for validation.
         strategy: `"mirrored"` for all devices of this machine,
             `"multi_worker"` for the machines in TF_CONFIG, `"single"` for one

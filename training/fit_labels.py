@@ -37,6 +37,7 @@ from training.label_fitting import (
     fit_landmarks,
 )
 from training.second_teacher import MEAN_RIDGE
+from training.systematic_errors import find_systematic_errors, turned_back
 from training.teacher_correction import Correction, correct_teacher
 
 Floats = NDArray[np.float64]
@@ -140,7 +141,8 @@ def refit_labels(
     """Fits a morphable model again, to better landmarks of the same photos.
 
     The photos that have a label stay the same, so the same ones are held out
-    from training, and the landmarks keep the first teacher's convention.
+    from training. The landmarks keep the first teacher's convention, apart from
+    its systematic errors, see `find_systematic_errors`.
 
     Args:
         crops: The photos with the teacher's landmarks and the human points.
@@ -155,12 +157,17 @@ def refit_labels(
         The labels, and figures about their quality.
     """
     reference = _landmark_model(model).mean
+    errors = find_systematic_errors(
+        crops.teacher_landmarks, crops.human_points, reference
+    )
     correction = correct_teacher(
-        averaged.teacher_landmarks, crops.human_points, reference, MEAN_RIDGE
+        averaged.teacher_landmarks,
+        crops.human_points - errors.image_shift,
+        reference,
+        MEAN_RIDGE,
     )
-    landmarks = in_convention_of(
-        crops.teacher_landmarks, correction.landmarks, reference
-    )
+    convention = turned_back(crops.teacher_landmarks, reference, errors.turns)
+    landmarks = in_convention_of(convention, correction.landmarks, reference)
     return _fit(
         crops,
         model,

@@ -27,14 +27,14 @@ Floats = NDArray[np.float64]
 # Human points that are not used: the annotated ear lobes are no points of the
 # 68, whose contour runs in front of the ears.
 UNUSED_POINTS = (12, 16)
-_CHIN = 20
+CHIN = 20
 
 # Reliability of a human point, as a share; people place the chin loosely.
 _CHIN_WEIGHT = 0.3
 
 # Beyond this distance (crop units) a human point counts less and less: about
 # twice the usual scatter of the annotation.
-_ROBUST_DISTANCE = 8.0
+ROBUST_DISTANCE = 8.0
 
 _ROUNDS = 6
 
@@ -113,10 +113,10 @@ def correct_teacher(
     points = human_point_matrix() @ teacher_landmarks
     weights = np.array(np.isfinite(human_points).all(axis=-1), np.float64)
     weights[:, list(UNUSED_POINTS)] = 0
-    weights[:, _CHIN] *= _CHIN_WEIGHT
+    weights[:, CHIN] *= _CHIN_WEIGHT
     human = np.where(weights[..., None] > 0, human_points, 0.0)
     cameras = fit_camera(reference, teacher_landmarks)[..., :2, :3]
-    offsets = _constant_offsets(human - points[..., :2], weights, cameras)
+    offsets, _ = constant_offsets(human - points[..., :2], weights, cameras)
     human = human - np.einsum("nij,kj->nki", cameras, offsets)
     before = _mean_distance(human - points[..., :2], weights)
 
@@ -132,7 +132,7 @@ def correct_teacher(
     for _ in range(_ROUNDS):
         remaining = difference - design @ affine
         distance = np.linalg.norm(remaining, axis=-1)
-        robust = weights / (1 + (distance / _ROBUST_DISTANCE) ** 2)
+        robust = weights / (1 + (distance / ROBUST_DISTANCE) ** 2)
         weighted = np.swapaxes(design * robust[..., None], 1, 2)
         affine = np.linalg.solve(
             weighted @ design + hold, weighted @ difference
@@ -149,26 +149,44 @@ def correct_teacher(
     return Correction(landmarks, human, offsets, before, after)
 
 
-def _constant_offsets(
-    differences: Floats, weights: Floats, cameras: Floats
-) -> Floats:
-    """`(21, 3)` offsets in the head's axes, mirror-symmetric, robust."""
+def constant_offsets(
+    differences: Floats,
+    weights: Floats,
+    cameras: Floats,
+    has_shift: bool = False,
+) -> tuple[Floats, Floats]:
+    """Explains differences of human points by constant offsets, robustly.
+
+    Args:
+        differences: `(n, 21, 2)` from the teacher's points, pixels.
+        weights: `(n, 21)`, 0 where there is no human point, else positive.
+        cameras: `(n, 2, 3)` from the head's axes to pixels.
+        has_shift: Whether there is a constant shift in the image besides.
+
+    Returns:
+        `(21, 3)` offsets in the head's axes, those of a point and its mirror
+        image alike, and the `(2,)` shift in pixels, zero without one.
+    """
     mirror = np.array(HUMAN_MIRROR)
     flip = np.array([-1.0, 1.0, 1.0])
     visible = (weights > 0).astype(np.float64)
-    offsets = np.zeros((len(mirror), 3))
+    offsets, shift = np.zeros((len(mirror), 3)), np.zeros(2)
     for _ in range(_ROUNDS):
         remaining = differences - np.einsum("nij,kj->nki", cameras, offsets)
-        distance = np.linalg.norm(remaining, axis=-1)
-        share = visible / (1 + (distance / _ROBUST_DISTANCE) ** 2)
+        distance = np.linalg.norm(remaining - shift, axis=-1)
+        share = visible / (1 + (distance / ROBUST_DISTANCE) ** 2)
+        if has_shift:
+            total = np.einsum("nk,nki->i", share, remaining)
+            shift = total / share.sum()
+        shifted = differences - shift
         normal = np.einsum("nk,nij,nil->kjl", share, cameras, cameras)
-        right = np.einsum("nk,nij,nki->kj", share, cameras, differences)
+        right = np.einsum("nk,nij,nki->kj", share, cameras, shifted)
         # A point and its mirror image share one unknown.
         normal = normal + flip[:, None] * normal[mirror] * flip
         right = right + flip * right[mirror]
         normal += 1e-6 * np.trace(normal.sum(axis=0)) * np.eye(3)
         offsets = np.linalg.solve(normal, right[..., None])[..., 0]
-    return offsets
+    return offsets, shift
 
 
 def _mean_distance(differences: Floats, weights: Floats) -> Floats:

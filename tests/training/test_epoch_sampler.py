@@ -13,18 +13,16 @@ def drawn(sampler, epoch=0):
     return np.concatenate([sampler.step(number)[0] for number in steps])
 
 
-def test_no_example_comes_twice_in_an_epoch():
-    weights = np.arange(1.0, 25.0)
-    sampler = EpochSampler(weights / weights.sum(), 4, 5, seed=3)
+def test_equal_examples_do_not_come_twice_in_an_epoch():
+    sampler = EpochSampler(EQUAL, 4, 5, seed=3)
     for epoch in range(3):
         assert len(set(drawn(sampler, epoch))) == 20
 
 
-def test_a_long_epoch_has_each_example_once_a_pass():
+def test_a_long_epoch_has_equal_examples_equally_often():
     sampler = EpochSampler(EQUAL, 8, 6, seed=0)
-    indices = drawn(sampler)
-    for turn in (indices[:24], indices[24:]):
-        assert sorted(turn) == list(range(24))
+    assert sorted(drawn(sampler)) == sorted([*range(24), *range(24)])
+    # The second time as another example.
     seeds = [seed for number in range(6) for seed in sampler.step(number)[1]]
     assert len(set(seeds)) == 48
 
@@ -44,12 +42,29 @@ def test_epochs_and_seeds_differ_and_repeat():
     np.testing.assert_array_equal(again.step(2)[0], draws[1])
 
 
-def test_likely_examples_come_more_often():
-    weights = np.array([4.0] * 8 + [1.0] * 32)
-    sampler = EpochSampler(weights / weights.sum(), 4, 1, seed=0)
-    likely = [np.sum(drawn(sampler, epoch) < 8) for epoch in range(400)]
-    # Of the first four draws half are likely, a little less as these run out.
-    assert 1.75 < np.mean(likely) < 2.0
+def test_examples_come_as_often_as_their_share():
+    shares = np.repeat([0.5 / 8, 0.5 / 32], [8, 32])
+    sampler = EpochSampler(shares, 4, 6, seed=0)
+    counts = np.array(
+        [
+            np.bincount(drawn(sampler, epoch), minlength=40)
+            for epoch in range(400)
+        ]
+    )
+    # 24 draws: 1.5 of each of the first, 0.375 of each of the others.
+    assert set(counts[:, :8].ravel()) == {1, 2}
+    assert set(counts[:, 8:].ravel()) == {0, 1}
+    np.testing.assert_allclose(counts.mean(axis=0), 24 * shares, atol=0.12)
+
+
+def test_every_part_of_an_epoch_is_a_fair_sample():
+    # An epoch of nearly as many draws as examples, as that of `lite`.
+    rare = np.arange(1000) < 200
+    shares = np.where(rare, 0.5 / 200, 0.5 / 800)
+    sampler = EpochSampler(shares, 10, 96, seed=1)
+    parts = [rare[drawn(sampler, epoch)] for epoch in range(20)]
+    quarters = np.array(parts).reshape(20, 4, -1).mean(axis=(0, 2))
+    np.testing.assert_allclose(quarters, 0.5, atol=0.03)
 
 
 @pytest.mark.parametrize("num_shards", [2, 4])

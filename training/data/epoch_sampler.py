@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 class EpochSampler:
     """Which examples each step of each epoch sees.
 
-    Examples are drawn without replacement: no example comes twice in an epoch
-    unless an epoch is longer than a pass over all; then each pass has all. The
-    order depends on the seed and the epoch alone, so a training can go on at
+    Every example comes as often as its probability says, to one more or less:
+    where an epoch has room for half of it, every other epoch on average, where
+    it has room for two, twice. So every part of an epoch is a fair sample, and
+    with equal probabilities none comes twice before all have come. The order
+    depends on the seed and the epoch alone, so a training can go on at
     any step, and several machines agree on it without talking: each takes its
     own rows of every global batch.
 
     Args:
-        probabilities: `(n,)` probabilities of being drawn; what is likelier
-            comes earlier.
+        probabilities: `(n,)` shares of the draws; their sum is 1.
         batch_size: Examples of a step, on all machines together.
         steps_per_epoch: Steps of an epoch; `None` for as many as one pass
             has, without an incomplete last batch.
@@ -59,7 +60,7 @@ class EpochSampler:
         self.seed = seed
         self.num_shards = num_shards
         self.shard = shard
-        self._latest: tuple[int, NDArray[np.int64]] | None = None
+        self._latest: tuple[int, _Draws] | None = None
 
     @property
     def local_batch_size(self) -> int:
@@ -76,34 +77,67 @@ class EpochSampler:
 
         Returns:
             `(local_batch_size,)` indices, and for each example
-            `(seed, epoch, pass in the epoch, index)`.
+            `(seed, epoch, how often it came before in the epoch, index)`.
         """
         epoch, step = divmod(number, self.steps_per_epoch)
         drawn = self._epoch(epoch)
-        positions = np.arange(
+        rows = slice(
             step * self.batch_size + self.shard,
             (step + 1) * self.batch_size,
             self.num_shards,
         )
-        indices = drawn[positions]
-        passes = positions // len(self.probabilities)
+        indices, turns = drawn.indices[rows], drawn.turns[rows]
         seeds: list[tuple[int, ...]] = [
             (self.seed, epoch, int(turn), int(index))
-            for turn, index in zip(passes, indices, strict=True)
+            for turn, index in zip(turns, indices, strict=True)
         ]
         return indices, seeds
 
-    def _epoch(self, epoch: int) -> NDArray[np.int64]:
+    def _epoch(self, epoch: int) -> _Draws:
         latest = self._latest
         if latest is not None and latest[0] == epoch:
             return latest[1]
         generator = np.random.default_rng((self.seed, epoch))
-        count = len(self.probabilities)
-        num_passes = math.ceil(self.steps_per_epoch * self.batch_size / count)
-        # Exponential variables over their probabilities, in ascending order:
-        # weighted sampling without replacement (Efraimidis and Spirakis).
-        keys = generator.exponential(size=(num_passes, count))
-        order = np.argsort(keys / self.probabilities, axis=1).ravel()
+        counts = _counts(
+            self.probabilities,
+            self.steps_per_epoch * self.batch_size,
+            generator,
+        )
+        indices = np.repeat(np.arange(len(counts)), counts)
+        firsts = np.repeat(np.cumsum(counts) - counts, counts)
+        order = generator.permutation(len(indices))
+        turns = np.arange(len(indices)) - firsts
+        draws = _Draws(indices[order], turns[order])
         # One tuple, as several threads read it.
-        self._latest = (epoch, order)
-        return order
+        self._latest = (epoch, draws)
+        return draws
+
+
+class _Draws(NamedTuple):
+    """The examples of an epoch, and how often each came before in it."""
+
+    indices: NDArray[np.int64]
+    turns: NDArray[np.int64]
+
+
+def _counts(
+    probabilities: NDArray[np.float64],
+    num_draws: int,
+    generator: np.random.Generator,
+) -> NDArray[np.int64]:
+    """`(n,)` how often each example comes; their sum is `num_draws`."""
+    shares = num_draws * probabilities
+    counts = np.floor(shares).astype(np.int64)
+    num_missing = num_draws - counts.sum()
+    if num_missing:
+        # What is left of each is less than one. Laid end to end in random
+        # order, marks at a distance of one choose as many as are missing
+        # (systematic sampling).
+        order = generator.permutation(len(shares))
+        ends = np.cumsum((shares - counts)[order])
+        marks = generator.uniform() + np.arange(num_missing)
+        chosen = np.searchsorted(
+            ends * (num_missing / ends[-1]), marks, "right"
+        )
+        counts[order[chosen]] += 1
+    return counts
