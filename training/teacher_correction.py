@@ -38,6 +38,9 @@ ROBUST_DISTANCE = 8.0
 
 _ROUNDS = 6
 
+# As so many human points without it, a shift in the image is held at zero.
+_SHIFT_PRIOR = 50.0
+
 # The 21 human points' mirror images among themselves.
 HUMAN_MIRROR = (
     *(5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6),  # Brows and eyes.
@@ -177,14 +180,16 @@ def constant_offsets(
         share = visible / (1 + (distance / ROBUST_DISTANCE) ** 2)
         if has_shift:
             total = np.einsum("nk,nki->i", share, remaining)
-            shift = total / share.sum()
+            shift = total / (share.sum() + _SHIFT_PRIOR)
         shifted = differences - shift
         normal = np.einsum("nk,nij,nil->kjl", share, cameras, cameras)
         right = np.einsum("nk,nij,nki->kj", share, cameras, shifted)
         # A point and its mirror image share one unknown.
         normal = normal + flip[:, None] * normal[mirror] * flip
         right = right + flip * right[mirror]
-        normal += 1e-6 * np.trace(normal.sum(axis=0)) * np.eye(3)
+        # Also of points that nobody annotated.
+        floor = 1e-6 * np.trace(normal.sum(axis=0)) + 1e-9
+        normal += floor * np.eye(3)
         offsets = np.linalg.solve(normal, right[..., None])[..., 0]
     return offsets, shift
 

@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 
 import training.kept_labels
+from tests.training.miniature import make_faces
+from tf_facegcn.geometry.camera import decompose_camera
 from training import second_teacher
-from training.data.aflw_crops import crop_pixels_to_units
+from training.data.aflw_crops import AflwCrops, crop_pixels_to_units
 from training.fit_labels import fit_labels, refit_labels
 from training.kept_labels import labels_for
 from training.label_quality import hidden_point_distances
 from training.second_teacher import predict_crops, with_second_teacher
+from training.systematic_errors import turned_back
+from training.teacher_correction import human_point_matrix
 
 
 class Bright:
@@ -184,3 +188,29 @@ def test_refitted_labels_keep_the_teachers_convention(
     distance = second.landmarks - teacher[second.photo_indices]
     # Their human points are taken as evidence, to a part.
     assert np.abs(distance[:, [48, 54], 1]).mean() < 2
+
+
+def test_refitted_labels_turn_heads_as_far_as_people_see_them(miniature_model):
+    truth, cameras = make_faces(miniature_model, 800, seed=6, largest_yaw=88)
+    reference = miniature_model.mean[miniature_model.landmarks].astype(float)
+    too_far = np.array([0.0, 0.0, 4.0, 4.0, 0.0])
+    human = human_point_matrix() @ truth[..., :2]
+    crops = AflwCrops(
+        names=np.array([f"photo{i}" for i in range(800)]),
+        jpegs=[b""] * 800,
+        human_points=human + np.random.default_rng(0).normal(0, 2, human.shape),
+        teacher_landmarks=turned_back(truth, reference, -too_far),
+        yaw=np.abs(decompose_camera(cameras).yaw),
+        fingerprint="",
+    )
+    first, _ = fit_labels(crops, miniature_model)
+    second, _ = refit_labels(crops, miniature_model, first, crops)
+
+    def error(labels):
+        part = (crops.yaw > 40) & (crops.yaw < 65)
+        indices = np.flatnonzero(part[labels.photo_indices])
+        found = np.abs(decompose_camera(labels.cameras[indices]).yaw)
+        return np.mean(found - crops.yaw[labels.photo_indices[indices]])
+
+    assert error(first) > 2.5
+    assert abs(error(second)) < 0.5 * error(first)
