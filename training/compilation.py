@@ -77,7 +77,8 @@ def make_optimizer(
         "weight_decay": config.weight_decay or None,
         "global_clipnorm": config.clip_norm or None,
         "use_ema": config.average_momentum > 0,
-        "ema_momentum": config.average_momentum or 0.99,
+        # Keras updates the average with each part of an accumulated batch.
+        "ema_momentum": (config.average_momentum or 0.99) ** (1 / accumulation),
         "gradient_accumulation_steps": accumulation
         if accumulation > 1
         else None,

@@ -1,6 +1,7 @@
 import dataclasses
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -123,3 +124,25 @@ def test_the_cosine_begins_with_a_warm_up(accumulation_steps):
     assert optimizer.gradient_accumulation_steps == (
         accumulation_steps if accumulation_steps > 1 else None
     )
+
+
+@pytest.mark.parametrize("accumulation_steps", [1, 4])
+def test_an_average_spans_as_many_updates(accumulation_steps):
+    """However many parts a batch has, of which Keras averages each."""
+    config = dataclasses.replace(
+        get_config("lite"),
+        average_momentum=0.9,
+        learning_rate=1e-9,
+        accumulation_steps=accumulation_steps,
+    )
+    optimizer = make_optimizer(config, steps_per_epoch=20)
+    weight = keras.Variable(0.0)
+    optimizer.build([weight])
+    optimizer.apply([keras.ops.zeros(())])  # Averages begin with the second.
+    for _ in range(accumulation_steps - 1):
+        optimizer.apply([keras.ops.zeros(())])
+    weight.assign(1.0)
+    for _ in range(5 * accumulation_steps):
+        optimizer.apply([keras.ops.zeros(())])
+    (average,) = optimizer._model_variables_moving_average
+    assert float(average) == pytest.approx(1 - 0.9**5, abs=1e-3)
