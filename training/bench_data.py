@@ -20,13 +20,13 @@ from training.compilation import compile_network, supervised_vertices
 from training.config import TrainingConfig, get_config
 from training.data.augmentation import Augmentation
 from training.data.batch_loader import BatchLoader
+from training.data.bundled_faces import bundled_faces, bundled_vertex_model
 from training.data.epoch_sampler import EpochSampler
 from training.data.photo_source import PhotoSource
 from training.data.py_dataset import LoadedBatches
 from training.data.record import TrainingExample
 from training.data.synthetic import SyntheticFaces
 from training.data.synthetic_source import SyntheticSource
-from training.draw_synthetic_faces import bundled_faces, bundled_vertex_model
 
 # Stored photos are as large as those of AFLW that `lite` was trained on.
 _PHOTO_SIZE = 120

@@ -265,9 +265,8 @@ _LITE = TrainingConfig(
     epochs=96,
     augmentation=_LITE_AUGMENTATION,
 )
-# Free of the photos' licence. 40,000 faces are rendered in some seven minutes,
-# and fit into 0.5 GB; pictures that are too clean are what separates them most
-# from photos.
+# Free of the photos' licence. 40,000 faces fit into 0.5 GB; pictures that are
+# too clean are what separates them most from photos.
 _LITE_SYNTHETIC = dataclasses.replace(
     _LITE,
     name="lite_synthetic",

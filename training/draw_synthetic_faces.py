@@ -5,7 +5,6 @@ python -m training.draw_synthetic_faces --output docs/synthetic_faces.jpg
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
@@ -13,10 +12,8 @@ import cv2
 import numpy as np
 import typer
 
-from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
-from tf_facegcn.geometry.morphable_model import MorphableModel
+from training.data.bundled_faces import bundled_faces
 from training.data.synthetic import SyntheticFaces
-from training.data.vertex_model import VertexModel
 
 # Faces along each side of the sheet and their size in pixels.
 _NUM_ALONG_SIDE = 8
@@ -50,27 +47,6 @@ def draw_synthetic_faces(
         ]
         rows.append(np.hstack(pictures))
     return np.vstack(rows)
-
-
-def bundled_vertex_model() -> VertexModel:
-    """Makes the vertex model of the bundled head, no landmark displaced."""
-    return VertexModel.of_labels(
-        MorphableModel.bundled(), np.zeros((68, 3)), np.zeros((0, 68, 3))
-    )
-
-
-def bundled_faces(size: int = 256) -> SyntheticFaces:
-    """Makes faces of the bundled head.
-
-    Args:
-        size: Side of the pictures in pixels.
-    """
-    hierarchy = resources.files("tf_facegcn") / "assets" / "hierarchy.npz"
-    with resources.as_file(hierarchy) as path:
-        levels = MeshHierarchy.load(path)
-    return SyntheticFaces(
-        bundled_vertex_model(), MorphableModel.bundled(), levels, size
-    )
 
 
 def _command(

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tf_facegcn.layers.residual_block import LEAKY_SLOPE, ResidualBlock
+from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
+from tf_facegcn.layers.residual_block import ResidualBlock
 from tf_facegcn.models.face_gcn import FaceGCN
 
 _NUM_COLORS = 3

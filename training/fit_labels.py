@@ -1,4 +1,4 @@
-"""Fits the bundled head model to photos with landmarks: the training labels.
+"""Fits a morphable model to photos with landmarks: the training labels.
 
 For every photo the teacher's 68 landmarks are corrected by the human points
 (`teacher_correction`), then pose, identity and expression are fitted to them
@@ -8,6 +8,8 @@ landmarks and becomes a constant displacement. What the second leaves over is
 carried by a few displacement components, so that a label's landmarks end where
 they were seen. Photos whose human points, or whose fit, remain far off are
 dropped as badly labelled.
+
+`refit_labels` does the same with better landmarks of the same photos.
 
 Contour points slide along the visible contour while pose and shape are
 fitted, and the teacher's points there are points of a 3D face also at large

@@ -15,6 +15,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from tf_facegcn.geometry.camera import fit_camera, project
+from training.scores import without_mean_depth
 
 Floats = NDArray[np.float64]
 
@@ -121,7 +122,7 @@ def _fit_batch(
         landmarks = model.landmarks(parameters)
         # Steps are corrected by the next one, so single precision will do.
         jacobian = _jacobian(model, landmarks, cameras)
-        residuals = _without_mean_depth(targets - project(landmarks, cameras))
+        residuals = without_mean_depth(targets - project(landmarks, cameras))
         jacobian = _weighted(rooted, jacobian)
         weighted = _weighted(rooted, residuals[..., None].astype(np.float32))
         transposed = jacobian.transpose(0, 2, 1)
@@ -144,7 +145,7 @@ def _fit_batch(
         cameras = _moved(cameras, step[:, :_POSE])
     difference = targets - project(model.landmarks(parameters), cameras)
     cameras[:, 2, 3] += difference[..., 2].mean(axis=1)
-    return LandmarkFit(cameras, parameters, _without_mean_depth(difference))
+    return LandmarkFit(cameras, parameters, without_mean_depth(difference))
 
 
 def _solve(normal: NDArray[np.float32], right: NDArray[np.float32]) -> Floats:
@@ -171,12 +172,6 @@ def _multiply(
     """Products of stacks of matrices, by Keras' backend."""
     # A copy, as what the backend gives may be read-only.
     return np.array(ops.convert_to_numpy(ops.matmul(first, second)))
-
-
-def _without_mean_depth(residuals: Floats) -> Floats:
-    residuals = residuals.copy()
-    residuals[..., 2] -= residuals[..., 2].mean(axis=-1, keepdims=True)
-    return residuals
 
 
 def _rooted_weights(

@@ -19,6 +19,7 @@ from tf_facegcn.models.released_weights import load_model
 from training.data.aflw_crops import AflwCrops
 from training.data.augmentation import Augmentation, augment
 from training.data.landmark_mirror import mirror_averaged
+from training.scores import without_mean_depth
 from training.teacher_correction import Ridge
 
 Floats = NDArray[np.float64]
@@ -53,8 +54,8 @@ def with_second_teacher(
     found = predict_crops(
         load_model(name_or_path), crops, range(len(crops.jpegs))
     )
-    landmarks = share * _without_mean_depth(found)
-    landmarks += (1 - share) * _without_mean_depth(crops.teacher_landmarks)
+    landmarks = share * without_mean_depth(found)
+    landmarks += (1 - share) * without_mean_depth(crops.teacher_landmarks)
     return crops._replace(teacher_landmarks=landmarks)
 
 
@@ -93,7 +94,3 @@ def predict_crops(
                 inverse, 1, 2
             )
     return total / len(_MAGNIFICATIONS)
-
-
-def _without_mean_depth(points: Floats) -> Floats:
-    return points - points.mean(axis=1, keepdims=True) * [0.0, 0.0, 1.0]

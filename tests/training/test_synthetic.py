@@ -9,12 +9,13 @@ from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.imaging.rasterizer import render_mesh
 from tf_facegcn.imaging.visibility import visible_vertices
 from training.data.batch_loader import BatchLoader
+from training.data.bundled_faces import bundled_faces
 from training.data.mixed_source import MixedSource
 from training.data.synthetic import SyntheticFaces
 from training.data.synthetic_light import FaceLight, spherical_harmonics
 from training.data.synthetic_source import KeptFaces, SyntheticSource
 from training.data.vertex_model import VertexModel
-from training.draw_synthetic_faces import bundled_faces, draw_synthetic_faces
+from training.draw_synthetic_faces import draw_synthetic_faces
 
 SIZE = 128
 

@@ -12,8 +12,7 @@ from keras import ops
 
 from tf_facegcn.layers.cheb_conv import ChebConv
 from tf_facegcn.layers.dense_gcn_block import DenseGCNBlock
-
-_LEAKY_SLOPE = 0.1
+from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
 
 
 class CoMAChebConv(ChebConv):
@@ -72,7 +71,7 @@ class CoMADenseGCNBlock(DenseGCNBlock):
             self.convolutions, self.normalizations, strict=True
         ):
             outputs = normalization(convolution(x), training=training)
-            grown.append(ops.leaky_relu(outputs, _LEAKY_SLOPE))
+            grown.append(ops.leaky_relu(outputs, LEAKY_SLOPE))
             x = ops.concatenate([x, grown[-1]], axis=-1)
         return ops.concatenate(grown, axis=-1)
 

@@ -48,9 +48,9 @@ class BlockCase:
     growth: int
 
 
-# The paper's widest convolutions and its widest block, which reads 128 vertex
-# features and the pixels of the aggregated map (32 channels, not given in the
-# paper).
+# The paper's widest convolutions, and its widest block, which reads 128 vertex
+# features and the pixels of the aggregated map. The paper does not give the
+# map's channels; 32 here, the preset `paper` has 8.
 CASES: dict[str, GraphCase | BlockCase] = {
     "cheb_16384_128_128": GraphCase(16384),
     "cheb_53215_128_3": GraphCase(53215, filters=3),

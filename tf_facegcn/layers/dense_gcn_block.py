@@ -3,6 +3,7 @@
 import keras
 
 from tf_facegcn.layers.cheb_conv import ChebConv
+from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
 from tf_facegcn.layers.mesh_operator import MeshOperator
 from tf_facegcn.layers.normalization_folding import (
     assign_folded,
@@ -10,7 +11,6 @@ from tf_facegcn.layers.normalization_folding import (
 )
 
 # Not given in the paper.
-_LEAKY_SLOPE = 0.1
 _BATCH_MOMENTUM = 0.9
 
 
@@ -100,7 +100,7 @@ class DenseGCNBlock(keras.layers.Layer):
         num_inputs = len(sources)
         for index in range(self.num_convolutions):
             x = self._convolve(index, sources, training)
-            sources.append(keras.ops.leaky_relu(x, _LEAKY_SLOPE))
+            sources.append(keras.ops.leaky_relu(x, LEAKY_SLOPE))
         grown = sources[num_inputs:]
         return grown[0] if len(grown) == 1 else keras.ops.concatenate(grown, -1)
 

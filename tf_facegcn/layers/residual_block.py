@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
+from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
 from tf_facegcn.layers.normalization_folding import (
     assign_folded,
     convolve_and_normalize,
 )
 
 # Not given in the paper.
-LEAKY_SLOPE = 0.1
 _BATCH_MOMENTUM = 0.9
 
 

@@ -10,6 +10,7 @@ from scipy import sparse
 from tf_facegcn.layers.aggregation_block import AggregationBlock
 from tf_facegcn.layers.cheb_conv import ChebConv
 from tf_facegcn.layers.dense_gcn_block import DenseGCNBlock
+from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
 from tf_facegcn.layers.mesh_operator import MeshOperator
 from tf_facegcn.layers.mesh_upsampling import MeshUpsampling
 from tf_facegcn.layers.residual_block import ResidualBlock
@@ -22,8 +23,6 @@ _INTENSITY_GAIN, _INTENSITY_OFFSET = 4.0, -2.0
 # Crop units that an output of 1 moves a vertex; puts the last layers' inputs
 # and outputs on one scale. Not given in the paper.
 _DISPLACEMENT_GAIN = 20.0
-# Not given in the paper.
-_LEAKY_SLOPE = 0.1
 # The layer whose output are the displacements on the output level.
 DISPLACEMENTS = "scaled_displacements"
 CAMERA = "camera"
@@ -86,11 +85,11 @@ class FaceGCNGraph:
             x = keras.layers.Dense(
                 size, dtype=self.policy, name=f"embedding_hidden_{index}"
             )(x)
-            x = keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=self.policy)(x)
+            x = keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.policy)(x)
         x = keras.layers.Dense(
             self.preset.embedding_size, dtype=self.policy, name="embedding"
         )(x)
-        return keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=self.policy)(x)
+        return keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.policy)(x)
 
     def aggregation(self, maps):
         """The fused maps, finest first; none without skip connections."""
@@ -152,7 +151,7 @@ class FaceGCNGraph:
             x = self.output_convolution(
                 x, level, filters, self.policy, name=f"output_{index}"
             )
-            x = keras.layers.LeakyReLU(_LEAKY_SLOPE, dtype=self.policy)(x)
+            x = keras.layers.LeakyReLU(LEAKY_SLOPE, dtype=self.policy)(x)
             level = preset.output_level
         # Training starts at the template.
         x = self.output_convolution(

@@ -48,8 +48,6 @@ _STRANDS = 42.0
 # Deviation of the Gaussian that rounds the hair line, chart pixels.
 _ROUNDING = 9.0
 
-FIELDS = ("hair", "beard", "redness", "lips", "mouth", "brows", "eyes")
-
 
 @dataclass(frozen=True)
 class FaceChart:
