@@ -82,9 +82,9 @@ def find_systematic_errors(
         reference: `(68, 3)` landmarks of any mean face in model axes, from
             which each photo's head pose is estimated.
     """
-    visible = np.isfinite(human_points).all(axis=-1)
-    visible[:, list(_UNUSED_POINTS)] = False
-    human = np.where(visible[..., None], human_points, 0.0)
+    visible = np.array(np.isfinite(human_points).all(axis=-1), np.float64)
+    visible[:, list(_UNUSED_POINTS)] = 0
+    human = np.where(visible[..., None] > 0, human_points, 0.0)
     usable = visible * (visible.sum(axis=1, keepdims=True) >= _MIN_POINTS)
     hats = _hats(reference, teacher)
     matrix = human_point_matrix()
@@ -144,14 +144,14 @@ def _turned(
 
 
 def _explained(
-    difference: Floats, effect: Floats, points: Floats, usable: NDArray
+    difference: Floats, effect: Floats, points: Floats, usable: Floats
 ) -> tuple[Floats, Floats]:
     """`(n,)` squares of an effect, and its products with a difference.
 
     A shift and a scale of each photo, which turn nothing, are taken off both;
     single wrong points count less.
     """
-    weights = usable.astype(np.float64)
+    weights = usable
     for _ in range(_ROBUST_ROUNDS):
         distance = np.linalg.norm(
             _without_shift_and_scale(difference, points, weights), axis=-1
