@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.geometry.morphable_model import MorphableModel
@@ -13,6 +15,7 @@ from tf_facegcn.models.released_weights import load_model
 from training.basel_face_model import load_basel_face_model
 from training.config import TrainingConfig
 from training.data.aflw_crops import parameter_deviations
+from training.decoder_growth import pass_on_displacements, passes_on
 from training.encoder_widening import is_widened, widen_encoder
 
 # Beginnings of the names of layers that know nothing of the mesh.
@@ -48,7 +51,8 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
 
     A network of another mesh takes what sees the photo only: encoder,
     embedding and aggregation. One with more DenseGCN blocks takes all up to
-    the finest block of the other, whose features stay the same. One whose
+    the finest block of the other, whose features stay the same; see
+    `begin_displacements` for what comes after them. One whose
     encoder has more stages takes the encoder of the other, see
     `widen_encoder`. What is left begins anew.
 
@@ -91,6 +95,24 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
         aggregation.assign_coarser(fused)
     for name, layer in source.items():
         target[name].set_weights(layer.get_weights())
+
+
+def begin_displacements(
+    model: FaceGCN, name_or_path: str, photos: NDArray[np.floating]
+) -> None:
+    """Lets a network predict what the weights that it began with predict.
+
+    Changes only networks with more DenseGCN blocks than those weights', see
+    `pass_on_displacements`; others predict the same already, or begin anew.
+
+    Args:
+        model: Network that `set_initial_weights` gave the weights.
+        name_or_path: The weights.
+        photos: `(n, S, S, 3)` float in [0, 1], some dozens of training crops.
+    """
+    initial = load_model(name_or_path)
+    if passes_on(initial, model):
+        pass_on_displacements(initial, model, photos)
 
 
 def _num_blocks(model: FaceGCN) -> int:

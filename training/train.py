@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from tf_facegcn.geometry.morphable_model import MorphableModel
 from tf_facegcn.models.face_gcn import FaceGCN
@@ -32,6 +33,7 @@ from training.data.validation_steps import ValidationSteps
 from training.data.vertex_model import VertexModel
 from training.devices import Devices, open_devices
 from training.initial_network import (
+    begin_displacements,
     face_model_of,
     make_network,
     set_initial_weights,
@@ -45,6 +47,9 @@ from training.workdir import Workdir
 
 # Validation photos that TensorBoard shows.
 _NUM_PICTURES = 8
+
+# Training photos of which the displacements of a grown decoder are learnt.
+_NUM_FIRST_PHOTOS = 64
 
 
 def train(
@@ -102,6 +107,11 @@ def train(
         )
         files.write_environment(data.fingerprint, devices.description)
         run = _Run.of(config, data, model, devices)
+        if config.initial_weights and not files.has_checkpoints:
+            with devices.scope():
+                begin_displacements(
+                    model, config.initial_weights, _some_photos(run)
+                )
         _train(run, files)
     return _finish(run, files)
 
@@ -217,6 +227,14 @@ def _train(run: _Run, files: Workdir) -> None:
     )
     if nan_stop.failure:
         raise nan_stop.failure
+
+
+def _some_photos(run: _Run) -> NDArray[np.float32]:
+    """The same augmented training photos on every machine."""
+    count = min(_NUM_FIRST_PHOTOS, len(run.loader.source))
+    indices = np.linspace(0, len(run.loader.source) - 1, count).astype(int)
+    seeds = [(run.config.seed, int(index)) for index in indices]
+    return run.loader.load(indices, seeds).images / np.float32(255)
 
 
 def _callbacks(
