@@ -222,6 +222,58 @@ def test_begins_with_given_weights(config, run, tmp_path):
         np.testing.assert_allclose(weight, other, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_finer_decoder_begins_where_the_coarser_ended(
+    config, hierarchy, miniature_model, tmp_path
+):
+    fine = {"decoder_growths": (2, 6, 6), "output_filters": (6,)}
+    coarse = {
+        "decoder_growths": (2, 6),
+        "aggregation_widths": (4, 4),
+        "aggregation_rounds": 1,
+        "output_filters": (),
+        "output_level": 1,
+    }
+
+    def trained(fields, config, workdir):
+        def make_model():
+            return FaceGCN.from_preset(
+                "tiny",
+                hierarchy=hierarchy,
+                landmarks=miniature_model.landmarks,
+                lowering="gather",
+                vertex_embedding=False,
+                template_transform=False,
+                displacement_level=None,
+                **fields,
+            )
+
+        return train(config, tmp_path / workdir, make_model, miniature_model)
+
+    longer = dataclasses.replace(config, steps_per_epoch=20, epochs=2)
+    path = trained(coarse, longer, "coarse")
+    still = dataclasses.replace(
+        config,
+        epochs=1,
+        initial_weights=str(path),
+        learning_rate=1e-12,
+        average_momentum=0.0,
+        statistics_steps=4,
+    )
+    photos = np.random.default_rng(0).uniform(size=(4, 32, 32, 3))
+    ended, begun = (
+        keras.Model(model.input, model.get_layer("displacements").output)(
+            photos.astype("float32")
+        )
+        for model in map(
+            keras.saving.load_model, (path, trained(fine, still, "fine"))
+        )
+    )
+    begun = np.asarray(begun)[:, hierarchy.levels[1].kept]
+    difference = np.linalg.norm(begun - ended)
+    assert 0 < difference < 0.5 * np.linalg.norm(ended)
+
+
 def test_statistics_are_taken_anew_after_training(config, run, tmp_path):
     config = dataclasses.replace(config, epochs=1)
     anew = dataclasses.replace(config, statistics_steps=2)
