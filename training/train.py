@@ -234,7 +234,8 @@ def _some_photos(run: _Run) -> NDArray[np.float32]:
     count = min(_NUM_FIRST_PHOTOS, len(run.loader.source))
     indices = np.linspace(0, len(run.loader.source) - 1, count).astype(int)
     seeds = [(run.config.seed, int(index)) for index in indices]
-    return run.loader.load(indices, seeds).images / np.float32(255)
+    images = run.loader.load(indices, seeds).images
+    return images.astype(np.float32) / 255
 
 
 def _callbacks(
