@@ -235,7 +235,7 @@ def _some_photos(run: _Run) -> NDArray[np.float32]:
     indices = np.linspace(0, len(run.loader.source) - 1, count).astype(int)
     seeds = [(run.config.seed, int(index)) for index in indices]
     images = run.loader.load(indices, seeds).images
-    return images.astype(np.float32) / 255
+    return np.divide(images, 255, dtype=np.float32)
 
 
 def _callbacks(
