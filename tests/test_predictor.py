@@ -156,7 +156,7 @@ ASTRONAUT_LANDMARKS = {
 # The face is 93 pixels high: 4 pixels are 4 % of it.
 @pytest.mark.parametrize(
     ("weights", "mean_error", "largest_error"),
-    [("lite", 4, 9), ("lite_synthetic", 6, 14)],
+    [("lite", 4, 9), ("paper", 4, 9), ("lite_synthetic", 6, 14)],
 )
 def test_the_released_networks_find_the_astronauts_face(
     weights, mean_error, largest_error
