@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -98,7 +99,9 @@ def set_initial_weights(model: FaceGCN, name_or_path: str) -> None:
 
 
 def begin_displacements(
-    model: FaceGCN, name_or_path: str, photos: NDArray[np.floating]
+    model: FaceGCN,
+    name_or_path: str,
+    load_photos: Callable[[], NDArray[np.floating]],
 ) -> None:
     """Lets a network predict what the weights that it began with predict.
 
@@ -108,11 +111,12 @@ def begin_displacements(
     Args:
         model: Network that `set_initial_weights` gave the weights.
         name_or_path: The weights.
-        photos: `(n, S, S, 3)` float in [0, 1], some dozens of training crops.
+        load_photos: Returns `(n, S, S, 3)` float in [0, 1], some dozens of
+            training crops; called if they are needed.
     """
     initial = load_model(name_or_path)
     if passes_on(initial, model):
-        pass_on_displacements(initial, model, photos)
+        pass_on_displacements(initial, model, load_photos())
 
 
 def _num_blocks(model: FaceGCN) -> int:

@@ -110,7 +110,7 @@ def train(
         if config.initial_weights and not files.has_checkpoints:
             with devices.scope():
                 begin_displacements(
-                    model, config.initial_weights, _some_photos(run)
+                    model, config.initial_weights, lambda: _some_photos(run)
                 )
         _train(run, files)
     return _finish(run, files)

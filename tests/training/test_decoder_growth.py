@@ -56,7 +56,7 @@ def test_begins_with_what_the_coarser_one_predicts(
     set_initial_weights(fine, str(tmp_path / "coarse.keras"))
     before = fine.get_weights()
     assert np.ptp(displacements(fine, photos)) == 0
-    begin_displacements(fine, str(tmp_path / "coarse.keras"), photos)
+    begin_displacements(fine, str(tmp_path / "coarse.keras"), lambda: photos)
 
     found, expected = fine.predict(photos), coarse.predict(photos)
     spread = (expected - expected.mean(axis=0)).std()

@@ -9,6 +9,7 @@ from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.models.face_gcn import FaceGCN
 from training import train as train_module
 from training.config import get_config
+from training.data.augmentation import Augmentation
 from training.data.photo_source import PhotoSource
 from training.nan_stop import NAN_BATCH_NAME
 from training.train import train
@@ -192,11 +193,14 @@ def test_label_that_turns_into_nan_is_traced_to_its_example(
     ids=lambda changes: next(iter(changes.values())),
 )
 def test_trains_in_every_way(config, run, tmp_path, changes):
-    changed = dataclasses.replace(config, epochs=2, **changes)
+    # Photos that stay the same are learnt within a few steps.
+    changed = dataclasses.replace(
+        config, epochs=4, augmentation=Augmentation(), **changes
+    )
     path = run(changed, tmp_path)
     history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
     assert np.isfinite(history["loss"]).all()
-    assert history["val_loss"][-1] < history["val_loss"][0]
+    assert history["loss"][2:].mean() < history["loss"][:2].mean()
     # Whoever predicts with the network chooses a precision anew.
     assert keras.saving.load_model(path).dtype_policy.name == "float32"
 
