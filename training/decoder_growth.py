@@ -12,14 +12,12 @@ from scipy import sparse
 from tf_facegcn.geometry.mesh_hierarchy import MeshHierarchy
 from tf_facegcn.layers.cheb_conv import ChebConv
 from tf_facegcn.layers.dense_gcn_block import DenseGCNBlock
-from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
+from tf_facegcn.layers.leaky_slope import PAIR_GAIN
 from tf_facegcn.models.face_gcn import FaceGCN
 
 Floats = NDArray[np.float64]
 
-# Each coordinate as a pair of opposite sign, as leaky ReLU follows: of x and
-# of -x, this much times x is the difference.
-_PAIR_GAIN = 1 + LEAKY_SLOPE
+# Each coordinate as a pair of opposite sign, as leaky ReLU follows.
 _PAIRS = np.concatenate([np.eye(3), -np.eye(3)], axis=1)
 _NUM_CHANNELS = _PAIRS.shape[1]
 
@@ -201,7 +199,7 @@ def _begin(convolution: ChebConv, outputs: Floats) -> None:
     """Makes first filters of the coordinates in the first channels."""
     kernel = np.zeros((*convolution.kernel.shape[:2], outputs.shape[1]))
     # Without its neighbours, a vertex is the polynomial of degree 0.
-    kernel[0, :_NUM_CHANNELS] = _PAIRS.T @ outputs / _PAIR_GAIN
+    kernel[0, :_NUM_CHANNELS] = _PAIRS.T @ outputs / PAIR_GAIN
     _set_columns(convolution, kernel)
 
 

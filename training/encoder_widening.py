@@ -6,13 +6,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tf_facegcn.layers.leaky_slope import LEAKY_SLOPE
+from tf_facegcn.layers.leaky_slope import PAIR_GAIN
 from tf_facegcn.layers.residual_block import ResidualBlock
 from tf_facegcn.models.face_gcn import FaceGCN
 
 _NUM_COLORS = 3
-# Leaky ReLU of x and of -x; this much times x is their difference.
-_PAIR_GAIN = 1 + LEAKY_SLOPE
 
 
 def is_widened(source: FaceGCN, target: FaceGCN) -> bool:
@@ -169,8 +167,8 @@ def _widened(
     widened = kernel.copy()
     widened[..., :outputs] = 0
     if has_pairs:
-        widened[:, :, :inputs, :outputs] = learned / _PAIR_GAIN
-        widened[:, :, inputs : 2 * inputs, :outputs] = -learned / _PAIR_GAIN
+        widened[:, :, :inputs, :outputs] = learned / PAIR_GAIN
+        widened[:, :, inputs : 2 * inputs, :outputs] = -learned / PAIR_GAIN
     else:
         widened[:, :, :inputs, :outputs] = learned
     return widened
