@@ -145,6 +145,13 @@ def evaluate(  # noqa: PLR0913
             "--mirror", help="Average with the mirrored crop's prediction."
         ),
     ] = False,
+    narrower: Annotated[
+        bool,
+        typer.Option(
+            "--narrower",
+            help="Average with the prediction for a crop a tenth narrower.",
+        ),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Measure landmark errors on a dataset."""
@@ -164,7 +171,7 @@ def evaluate(  # noqa: PLR0913
             weights=weights if predictions is None else None,
             output=output,
             predictions=predictions,
-            look=LookOptions(boxes.value, refinements, mirror),
+            look=LookOptions(boxes.value, refinements, mirror, narrower),
         )
         typer.echo("\n".join(metrics_table(metrics)))
         if metrics.get("num_missed"):

@@ -205,13 +205,15 @@ _CHOICES = {
 _PAPER_AUGMENTATION = Augmentation(
     rotation=45.0, translation=0.1, scale_min=0.9, scale_max=1.2
 )
-# Shifts and scales as far as detectors' boxes are off; rolls of heads that lie.
+# Shifts and scales as far as detectors' boxes are off, or as little as boxes of
+# landmarks just predicted are; rolls of heads that lie.
 _LITE_AUGMENTATION = Augmentation(
     rotation=30.0,
     large_rotation=0.15,
     translation=0.08,
     scale_min=0.85,
     scale_max=1.2,
+    second_pass=0.5,
     mirror=0.5,
     color=0.8,
     greyscale=0.1,
@@ -226,6 +228,7 @@ _LITE_AUGMENTATION = Augmentation(
 _SMOKE_AUGMENTATION = dataclasses.replace(
     _LITE_AUGMENTATION,
     large_rotation=0.0,
+    second_pass=0.0,
     translation=0.06,
     scale_min=0.9,
     scale_max=1.15,
@@ -276,7 +279,12 @@ _LITE_SYNTHETIC = dataclasses.replace(
     jit_compile=True,
     epochs=30,
     augmentation=dataclasses.replace(
-        _LITE_AUGMENTATION, color=1.0, blur=0.35, noise=0.2, jpeg=0.25
+        _LITE_AUGMENTATION,
+        second_pass=0.0,  # As the released weights were trained.
+        color=1.0,
+        blur=0.35,
+        noise=0.2,
+        jpeg=0.25,
     ),
 )
 # Seconds, and no files: shows that the whole chain works and learns.

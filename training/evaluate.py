@@ -115,6 +115,7 @@ def evaluate(
             "boxes": look.boxes,
             "num_refinements": look.resolved_refinements,
             "mirror": look.mirror,
+            "narrower": look.narrower,
             "num_missed": int(missed.sum()),
         }
         protocol = {**PROTOCOL, "crop": _CROPS[look.boxes]}

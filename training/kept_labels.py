@@ -13,7 +13,7 @@ from training.fit_labels import fit_labels, labels_fingerprint, refit_labels
 from training.second_teacher import with_second_teacher
 
 # Raised when the method of the second round changes.
-_SECOND_METHOD = "4"
+_SECOND_METHOD = "5"
 
 
 def labels_for(

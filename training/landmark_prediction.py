@@ -25,6 +25,9 @@ Detector = Callable[[Photo], list[Detection]]
 BOXES = ("truth", "detector")
 
 _BATCH = 16
+# Side of the narrower crop over that of the crop. Of 1.05, 1.1 and 1.15, 1.1
+# was nearest to the labels of held-out photos.
+_NARROWER = 1 / 1.1
 # A detected box is the annotated face's if they share this much of their
 # union; of several, the one that shares most.
 _LEAST_OVERLAP = 0.2
@@ -42,11 +45,14 @@ class LookOptions:
             from the detector, as `Predictor` does.
         mirror: Whether predictions for the crop and for its mirror image are
             averaged.
+        narrower: Whether predictions for the crop and for one a tenth
+            narrower are averaged.
     """
 
     boxes: str = "truth"
     num_refinements: int | None = None
     mirror: bool = False
+    narrower: bool = False
 
     def __post_init__(self) -> None:
         if self.boxes not in BOXES:
@@ -113,13 +119,13 @@ def predict_landmarks(
                 missed.append(detection is None)
                 box = detection or BoundingBox.of_photo(photo).square()
             boxes.append(box)
-        landmarks = _predict(model, photos, boxes, mirror=look.mirror)
+        landmarks = _look(model, photos, boxes, look)
         for _ in range(look.resolved_refinements):
             boxes = [
                 BoundingBox.from_points(points).landmarks_crop()
                 for points in landmarks
             ]
-            landmarks = _predict(model, photos, boxes, mirror=look.mirror)
+            landmarks = _look(model, photos, boxes, look)
         found.append(landmarks)
     every = np.concatenate(found)
     return PredictedLandmarks(
@@ -143,6 +149,21 @@ def _overlap(first: BoundingBox, second: BoundingBox) -> float:
     height = min(first.bottom, second.bottom) - max(first.top, second.top)
     shared = max(width, 0.0) * max(height, 0.0)
     return shared / (first.area + second.area - shared)
+
+
+def _look(
+    model: FaceModel,
+    photos: Sequence[Photo],
+    boxes: Sequence[BoundingBox],
+    look: LookOptions,
+) -> Floats:
+    """`(n, 68, 3)` landmarks in photo pixels, n at most 16."""
+    landmarks = _predict(model, photos, boxes, mirror=look.mirror)
+    if look.narrower:
+        narrow = [box.square(_NARROWER) for box in boxes]
+        landmarks += _predict(model, photos, narrow, mirror=look.mirror)
+        landmarks /= 2
+    return landmarks
 
 
 def _predict(

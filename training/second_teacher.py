@@ -30,9 +30,11 @@ Floats = NDArray[np.float64]
 MEAN_RIDGE = Ridge(shift=3.0, linear=12.0)
 
 _BATCH = 64
-# The crops whose predictions are averaged, each with its mirror image: as
-# evaluation cuts them, somewhat wider, somewhat narrower.
-_MAGNIFICATIONS = (1.0, 0.9, 1.1)
+# The crops whose predictions are averaged, each with its mirror image: somewhat
+# wider and somewhat narrower than evaluation cuts them, so that a network that
+# relies on nearly right crops (`Augmentation.second_pass`) does not repeat the
+# box of the first teacher's landmarks, around which they are cut.
+_MAGNIFICATIONS = (0.9, 1.1)
 
 
 def with_second_teacher(
@@ -64,7 +66,7 @@ def predict_crops(
 ) -> Floats:
     """Predicts `(n, 68, 3)` landmarks of some photos, in crop units.
 
-    The mean over crops of three sizes around the teacher's landmarks, and
+    The mean over crops of two sizes around the teacher's landmarks, and
     over their mirror images.
     """
     network = model.at_vertices(model.landmarks)

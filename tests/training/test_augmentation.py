@@ -125,6 +125,30 @@ def test_some_photos_are_turned_far(face):
     assert np.mean(size > 10) == pytest.approx(0.25 * 11 / 12, abs=0.04)
 
 
+def test_some_crops_are_nearly_right_as_those_of_a_second_pass(face):
+    straight, _ = draw_affine(face, Augmentation(), np.random.default_rng(0))
+    far = Augmentation(
+        translation=0.2, scale_min=1.4, scale_max=1.6, second_pass=0.6
+    )
+    generator = np.random.default_rng(0)
+    affines = np.stack(
+        [draw_affine(face, far, generator)[0] for _ in range(2000)]
+    )
+    sizes = np.log(affines[:, 0, 0] / straight[0, 0])
+    near = sizes < 0.2
+    assert near.mean() == pytest.approx(0.6, abs=0.04)
+    assert sizes[near].mean() == pytest.approx(0, abs=0.003)
+    assert sizes[near].std() == pytest.approx(0.02, rel=0.1)
+    box = BoundingBox.from_points(face)
+    center = np.array([[*box.center]]) - 0.5
+    shifts = np.stack(
+        [moved_points(affine, center)[0] - 127.5 for affine in affines]
+    )
+    assert shifts[near].std(axis=0) == pytest.approx(2.56, rel=0.1)
+    assert np.abs(shifts[near].mean(axis=0)).max() < 0.3
+    assert np.abs(shifts[~near]).max() > 0.18 * 256
+
+
 def test_outline_of_the_stored_crop_is_not_seen(face):
     """It would give away where the face is and how far it was turned."""
     bright = np.full((120, 120, 3), 200, np.uint8)
@@ -217,6 +241,7 @@ def test_given_picture_stays_as_it_is(face):
     [
         ("mirror", 1.5),
         ("large_rotation", 2.0),
+        ("second_pass", -1.0),
         ("black_border", -0.5),
         ("smeared_border", 1.5),
         ("jpeg", -0.1),

@@ -107,6 +107,21 @@ def test_mirror_averaging_removes_what_is_not_symmetric(data):
     np.testing.assert_allclose(averaged[:, :17, 0], plain[:, :17, 0], atol=0.02)
 
 
+def test_narrower_crops_count_as_much_as_the_others(data):
+    """The stand-in's landmarks fill every crop, of whichever size."""
+    plain, _ = predict_landmarks(FakeFaceModel(), data)
+    averaged, _ = predict_landmarks(
+        FakeFaceModel(), data, LookOptions(narrower=True)
+    )
+    center = [crop_of(truth).center for truth in data.landmarks]
+    middle = (np.array(center) - 0.5)[:, None]
+    np.testing.assert_allclose(
+        averaged[..., :2] - middle,
+        (plain[..., :2] - middle) * (1 + 1 / 1.1) / 2,
+        atol=0.01,
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
