@@ -25,8 +25,9 @@ Detector = Callable[[Photo], list[Detection]]
 BOXES = ("truth", "detector")
 
 _BATCH = 16
-# Side of the narrower crop over that of the crop. Of 1.05, 1.1 and 1.15, 1.1
-# was nearest to the labels of held-out photos.
+# Side of the narrower crop over that of the crop: a network of 128 pixels sees
+# a tenth more detail, and the face is still whole. On held-out photos the mean
+# of both, with their mirror images, is nearer to the labels than either.
 _NARROWER = 1 / 1.1
 # A detected box is the annotated face's if they share this much of their
 # union; of several, the one that shares most.
