@@ -413,11 +413,13 @@ def test_evaluate_calls_the_library(run, monkeypatch):
     assert run("evaluate", *arguments, "--predictions", "p").exit_code == 0
     assert [call["weights"] for call in calls] == ["lite", None]
     assert [str(call["predictions"]) for call in calls] == ["None", "p"]
-    look = ("--boxes", "detector", "--refinements", "2", "--mirror")
+    look = ("--boxes", "detector", "--refinements", "2", "--narrower")
     result = run("evaluate", *arguments, *look)
     assert calls[0]["look"] == LookOptions()
-    assert calls[2]["look"] == LookOptions("detector", 2, mirror=True)
+    assert calls[2]["look"] == LookOptions("detector", 2, narrower=True)
     assert "3 faces were not detected" in result.stdout
+    run("evaluate", *arguments, "--mirror")
+    assert calls[3]["look"] == LookOptions(mirror=True)
     result = run("evaluate", *arguments, "--weights", "huge")
     check_failure(result, "'huge'")
 

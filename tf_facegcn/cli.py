@@ -171,7 +171,9 @@ def evaluate(  # noqa: PLR0913
             weights=weights if predictions is None else None,
             output=output,
             predictions=predictions,
-            look=LookOptions(boxes.value, refinements, mirror, narrower),
+            look=LookOptions(
+                boxes.value, refinements, mirror=mirror, narrower=narrower
+            ),
         )
         typer.echo("\n".join(metrics_table(metrics)))
         if metrics.get("num_missed"):

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from tf_facegcn.imaging.drawing import Drawing
 from tf_facegcn.imaging.photo import read_photo
 from training.data.aflw2000 import Aflw2000
-from training.landmark_prediction import LookOptions, predict_landmarks
+from training.landmark_prediction import (
+    NARROWER,
+    LookOptions,
+    predict_landmarks,
+)
 from training.photo_subsets import SUBSETS, subset_masks
 from training.scores import landmark_errors, summarize, without_mean_depth
 
@@ -119,6 +123,10 @@ def evaluate(
             "num_missed": int(missed.sum()),
         }
         protocol = {**PROTOCOL, "crop": _CROPS[look.boxes]}
+        if look.narrower:
+            protocol["narrower"] = (
+                f"mean with a crop of {NARROWER:.3f} of this one's side"
+            )
     errors = photo_errors(data, landmarks)
     metrics: dict[str, Any] = {
         "dataset": dataset,

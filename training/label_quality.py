@@ -107,7 +107,7 @@ def main(
     _, held_out = split_indices(len(fitted), count, config.seed)
     crops = _some(crops, fitted.photo_indices[held_out])
     reference = model.mean[model.landmarks].astype(np.float64)
-    shares = (0.0, 0.5, 0.7, 1.0) if weights else (0.0,)
+    shares = (0.0, 0.4, 0.7, 1.0) if weights else (0.0,)
     yaw = np.searchsorted(YAW_BINS, crops.yaw, side="left")
     typer.echo(
         f"{'share of the network':<24}{'0-30':>7}{'30-60':>7}{'60-90':>7}"

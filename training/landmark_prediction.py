@@ -28,7 +28,7 @@ _BATCH = 16
 # Side of the narrower crop over that of the crop: a network of 128 pixels sees
 # a tenth more detail, and the face is still whole. On held-out photos the mean
 # of both, with their mirror images, is nearer to the labels than either.
-_NARROWER = 1 / 1.1
+NARROWER = 1 / 1.1
 # A detected box is the annotated face's if they share this much of their
 # union; of several, the one that shares most.
 _LEAST_OVERLAP = 0.2
@@ -161,7 +161,7 @@ def _look(
     """`(n, 68, 3)` landmarks in photo pixels, n at most 16."""
     landmarks = _predict(model, photos, boxes, mirror=look.mirror)
     if look.narrower:
-        narrow = [box.square(_NARROWER) for box in boxes]
+        narrow = [box.square(NARROWER) for box in boxes]
         landmarks += _predict(model, photos, narrow, mirror=look.mirror)
         landmarks /= 2
     return landmarks

@@ -33,7 +33,7 @@ _BATCH = 64
 # The crops whose predictions are averaged, each with its mirror image: somewhat
 # wider and somewhat narrower than evaluation cuts them, so that a network that
 # relies on nearly right crops (`Augmentation.second_pass`) does not repeat the
-# box of the first teacher's landmarks, around which they are cut.
+# size of the first teacher's landmarks, around which they are cut.
 _MAGNIFICATIONS = (0.9, 1.1)
 
 

@@ -95,6 +95,16 @@ def test_there_is_a_configuration_for_each_ablation():
             assert get_config(name) == expected
 
 
+def test_only_lite_has_crops_of_a_second_pass():
+    """The released `lite_synthetic` and the paper's training had none."""
+    shares = {
+        name: get_config(name).augmentation.second_pass
+        for name in ("lite", "lite_synthetic", "smoke", "paper")
+    }
+    assert shares.pop("lite") == 0.5
+    assert set(shares.values()) == {0.0}
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

@@ -5,8 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.fake_model import FakeFaceModel
 from tests.training.miniature import make_faces, write_aflw2000
+from tf_facegcn.models import released_weights
 from training.evaluate import evaluate, metrics_table, read_predictions
+from training.landmark_prediction import LookOptions
 
 YAW = [5.0, 45.0, 80.0, 20.0]
 
@@ -39,6 +42,20 @@ def test_perfect_predictions_have_no_error(folder, landmarks, tmp_path):
     metrics = evaluate("aflw2000", folder, None, tmp_path / "out", path)
     assert metrics["nme_2d_68"]["original"]["mean"] == pytest.approx(0)
     assert metrics["nme_3d_68"]["mean_of_bins"] == pytest.approx(0, abs=1e-9)
+
+
+def test_how_the_network_looked_is_written_down(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        released_weights, "load_model", lambda _: FakeFaceModel()
+    )
+    look = LookOptions(narrower=True)
+    output = tmp_path / "out"
+    evaluate("aflw2000", folder, "w.keras", output, look=look)
+    written = json.loads((output / "metrics.json").read_text())
+    assert written["weights"] == "w.keras"
+    assert written["narrower"] is True
+    assert written["mirror"] is False
+    assert written["num_refinements"] == 0
 
 
 def test_figures_and_files_worked_out_by_hand(folder, landmarks, tmp_path):

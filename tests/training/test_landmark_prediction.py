@@ -105,6 +105,13 @@ def test_mirror_averaging_removes_what_is_not_symmetric(data):
     )
     assert np.abs(wrong - plain)[:, :17, 0].min() > 1.0
     np.testing.assert_allclose(averaged[:, :17, 0], plain[:, :17, 0], atol=0.02)
+    plain, _ = predict_landmarks(
+        Symmetric(0.0), data, LookOptions(narrower=True)
+    )
+    averaged, _ = predict_landmarks(
+        Symmetric(5.0), data, LookOptions(mirror=True, narrower=True)
+    )
+    np.testing.assert_allclose(averaged[:, :17, 0], plain[:, :17, 0], atol=0.02)
 
 
 def test_narrower_crops_count_as_much_as_the_others(data):

@@ -4,6 +4,7 @@ import pytest
 import training.kept_labels
 from tests.training.miniature import make_faces
 from tf_facegcn.geometry.camera import decompose_camera
+from tf_facegcn.imaging.bounding_box import BoundingBox
 from training import second_teacher
 from training.data.aflw_crops import AflwCrops, crop_pixels_to_units
 from training.fit_labels import fit_labels, refit_labels
@@ -52,6 +53,29 @@ def test_predictions_are_where_the_photo_shows_it(miniature_crops, monkeypatch):
     np.testing.assert_allclose(
         found[..., :2], np.broadcast_to(expected, (6, 68, 2)), atol=0.3
     )
+
+
+def test_the_network_sees_no_crop_of_the_first_teachers_size(
+    miniature_crops, monkeypatch
+):
+    """It might repeat that size instead of looking."""
+    widths = []
+
+    class Measuring(Bright):
+        def predict_on_batch(self, x):
+            widths.extend(
+                np.sqrt(image.sum() / 3) for image in x if image.any()
+            )
+            return super().predict_on_batch(x)
+
+    monkeypatch.setattr(type(miniature_crops), "image", lambda *_: spot(60, 60))
+    predict_crops(Measuring(), miniature_crops, [0])
+    landmarks = miniature_crops.teacher_landmarks[0]
+    side = BoundingBox.from_points(landmarks).landmarks_crop().width
+    # The spot is 7 of 120 pixels of the stored crop, the crop 128.
+    usual = 7 / 120 * 256 / side * 128
+    shares = sorted(width / usual for width in widths)
+    assert shares == pytest.approx([0.9, 0.9, 1.1, 1.1], rel=0.03)
 
 
 def test_the_mean_has_the_networks_share(miniature_crops, monkeypatch):

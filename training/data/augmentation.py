@@ -37,8 +37,9 @@ _CHANCES = ("occluder", "greyscale", "blur", "noise", "jpeg")
 
 # Standard deviations of a crop around landmarks that were just predicted, from
 # the one around the true ones: of its position along each axis, as a share of
-# its side, and of its size. `lite` on held-out photos: 0.006 and 0.013 from
-# their labels, 0.010 and 0.027 from the teacher's landmarks.
+# its side, and of its size. A `lite` trained without such crops, on held-out
+# photos: 0.006 and 0.013 from their labels, 0.010 and 0.027 from the teacher's
+# landmarks.
 _SECOND_PASS_SHIFT = 0.01
 _SECOND_PASS_SCALE = 0.02
 
