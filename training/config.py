@@ -92,6 +92,9 @@ class TrainingConfig:
         jit_compile: Whether XLA compiles the whole training step; the mesh
             operators compile what gains by it themselves.
         steps_per_execution: Steps between two returns to Python.
+        loader_processes: Processes that load and augment photos; 0 does it in
+            threads of this one, enough for CPUs. A GPU may need one for each
+            core.
         deterministic: Whether TensorFlow's operations are made deterministic,
             which some pay for in speed.
         tensorboard: Whether TensorBoard logs are written.
@@ -136,6 +139,7 @@ class TrainingConfig:
     logical_devices: int = 0
     jit_compile: bool = False
     steps_per_execution: int = 1
+    loader_processes: int = 0
     deterministic: bool = False
     tensorboard: bool = True
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -186,7 +190,7 @@ _POSITIVE = (
 _NOT_NEGATIVE = (
     *("steps_per_epoch", "warmup_steps", "weight_decay", "clip_norm"),
     *("landmark_weight", "face_weight", "supervised_level", "seed"),
-    *("logical_devices", "statistics_steps"),
+    *("logical_devices", "statistics_steps", "loader_processes"),
 )
 _SHARES = (
     *("synthetic_share", "second_teacher_share", "momentum"),

@@ -28,6 +28,7 @@ from training.config import TrainingConfig
 from training.data.augmentation import Augmentation
 from training.data.batch_loader import BatchLoader
 from training.data.epoch_sampler import EpochSampler
+from training.data.loader_processes import LoaderProcesses
 from training.data.reading_failure import reading_failures
 from training.data.validation_steps import ValidationSteps
 from training.data.vertex_model import VertexModel
@@ -155,7 +156,7 @@ class _Run(NamedTuple):
             devices,
             model,
             fitted,
-            BatchLoader(data.training, vertex_model, config.augmentation, size),
+            _training_loader(config, data, vertex_model, size),
             EpochSampler(
                 data.training.probabilities(config.yaw_balance),
                 config.batch_size // config.accumulation_steps,
@@ -171,6 +172,18 @@ class _Run(NamedTuple):
                 **shards,
             ),
         )
+
+
+def _training_loader(
+    config: TrainingConfig,
+    data: TrainingData,
+    vertex_model: VertexModel,
+    size: int,
+) -> BatchLoader:
+    parts = (data.training, vertex_model, config.augmentation, size)
+    if config.loader_processes:
+        return LoaderProcesses(*parts, config.loader_processes)
+    return BatchLoader(*parts)
 
 
 def _check_batch(config: TrainingConfig, devices: Devices) -> None:

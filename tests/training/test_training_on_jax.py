@@ -77,7 +77,7 @@ def test_training_goes_on_from_the_other_backend(
     on_one_device, miniature_folder, tmp_path
 ):
     workdir = tmp_path / "run"
-    short = {**CHANGES, "schedule": "exponential"}
+    short = {**CHANGES, "schedule": "exponential", "average_momentum": 0.5}
     finish(start(workdir, miniature_folder, **short))
     before = np.load(workdir / "predicted.npy")
     (workdir / "smoke.keras").unlink()

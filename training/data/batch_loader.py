@@ -45,6 +45,11 @@ class BatchLoader:
     augmentation: Augmentation
     size: int
 
+    @property
+    def concurrency(self) -> int:
+        """How many batches to load at a time."""
+        return 2
+
     def load(
         self, indices: NDArray[np.integer], seeds: Sequence[Sequence[int]]
     ) -> Batch:

@@ -85,7 +85,9 @@ def _batches(
         return images, vertices + cameras[:, None, :, 3]
 
     return (
-        steps.map(read, num_parallel_calls=2, deterministic=True)
+        steps.map(
+            read, num_parallel_calls=loader.concurrency, deterministic=True
+        )
         .map(with_vertices, num_parallel_calls=1, deterministic=True)
         .prefetch(2)
     )

@@ -15,9 +15,9 @@ from training.data.validation_steps import ValidationSteps
 
 ImagesAndVertices = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
-# Batches that are loaded while another is trained on, and threads to do it.
-_NUM_AHEAD = 3
-_NUM_THREADS = 2
+# Batches that are loaded while another is trained on, beyond those that are
+# loaded at a time.
+_NUM_AHEAD = 1
 
 
 class LoadedBatches(keras.utils.PyDataset):
@@ -46,7 +46,7 @@ class LoadedBatches(keras.utils.PyDataset):
         self.loader = loader
         self.steps = steps
         self.first_step = first_step
-        self._threads = ThreadPoolExecutor(_NUM_THREADS)
+        self._threads = ThreadPoolExecutor(loader.concurrency)
         self._loading: dict[int, Future[ImagesAndVertices]] = {}
         self._lock = threading.Lock()
 
@@ -57,7 +57,7 @@ class LoadedBatches(keras.utils.PyDataset):
         return None if isinstance(steps, EpochSampler) else len(steps)
 
     def __getitem__(self, index: int) -> ImagesAndVertices:
-        last = index + _NUM_AHEAD
+        last = index + self.loader.concurrency + _NUM_AHEAD
         if self.num_batches is not None:
             last = min(last, self.num_batches - 1)
         with self._lock:

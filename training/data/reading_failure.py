@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 
 # As `tf.numpy_function` words an exception of the function that it calls.
-_PATTERN = re.compile(r"(ValueError|OSError|FileNotFoundError): (.+)")
+_PATTERN = re.compile(
+    r"(ValueError|OSError|FileNotFoundError|ChildProcessError): (.+)"
+)
 
 
 @contextlib.contextmanager

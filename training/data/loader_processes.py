@@ -1,0 +1,99 @@
+"""LoaderProcesses: a batch loader whose photos are read by processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.batch_loader import Batch, BatchLoader
+
+
+@dataclass(frozen=True)
+class LoaderProcesses(BatchLoader):
+    """Loads and augments each batch in one of several processes.
+
+    The batches are those of a plain `BatchLoader`. Threads of one process
+    share its interpreter, which does not keep up with a GPU. Vertices are
+    computed in the calling process, as they are larger than what they are
+    computed of.
+
+    Attributes:
+        num_processes: How many processes; they start with the first batch
+            and end with this one.
+    """
+
+    num_processes: int = 1
+    _pool: ProcessPoolExecutor = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        loader = BatchLoader(
+            self.source, self.vertex_model, self.augmentation, self.size
+        )
+        pool = ProcessPoolExecutor(
+            self.num_processes,
+            # A copy of a process that has threads, or holds a GPU, may hang.
+            multiprocessing.get_context("spawn"),
+            _keep_loader,
+            (loader,),
+        )
+        object.__setattr__(self, "_pool", pool)
+
+    @property
+    def concurrency(self) -> int:
+        """How many batches to ask for at a time."""
+        return self.num_processes + 1
+
+    def load(
+        self, indices: NDArray[np.integer], seeds: Sequence[Sequence[int]]
+    ) -> Batch:
+        """Loads a batch, see `BatchLoader.load`.
+
+        Raises:
+            ChildProcessError: If a process was ended from outside.
+        """
+        try:
+            return self._pool.submit(_load, indices, seeds).result()
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "A process that loads photos was ended, perhaps for want of "
+                "memory. Start again with fewer; the training goes on from "
+                "its last checkpoint. Received: loader_processes="
+                f"{self.num_processes}"
+            ) from error
+
+
+# Of a process of the pool.
+_loader: BatchLoader
+
+
+def _keep_loader(loader: BatchLoader) -> None:
+    global _loader
+    _loader = loader
+    cv2.setNumThreads(1)  # There are other processes for the other cores.
+    # Ctrl-C is for the training, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent was killed, and could not say so."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _load(
+    indices: NDArray[np.integer], seeds: Sequence[Sequence[int]]
+) -> Batch:
+    return _loader.load(indices, seeds)
