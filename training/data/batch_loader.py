@@ -100,9 +100,13 @@ class BatchLoader:
             `(batch, V, 3)` float32 in crop units.
         """
         batch = self.load(indices, seeds)
+        return batch.images, self.vertices(batch)
+
+    def vertices(self, batch: Batch) -> NDArray[np.float32]:
+        """Computes the vertices of a batch, `(batch, V, 3)` in crop units."""
         vertices = self.vertex_model.vertices(batch.parameters)
         linear = batch.cameras[:, :, :3].transpose(0, 2, 1)
-        return batch.images, vertices @ linear + batch.cameras[:, None, :, 3]
+        return vertices @ linear + batch.cameras[:, None, :, 3]
 
     def _mirror_matrix(self) -> NDArray[np.float32]:
         if self.vertex_model.mirror_matrix is None:
