@@ -21,7 +21,10 @@ _ENVIRONMENT = "environment.json"
 _PACKAGES = ("tensorflow", "jax", "keras", "numpy", "opencv-python-headless")
 
 # What does not change the result of a training, or not what it aims at.
-_MACHINE_FIELDS = ("data_dir", "strategy", "logical_devices", "tensorboard")
+_MACHINE_FIELDS = (
+    *("data_dir", "strategy", "logical_devices", "tensorboard"),
+    "loader_processes",
+)
 
 
 class Workdir:

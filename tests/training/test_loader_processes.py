@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.training_process import finish, start
+from tests.training.training_process import finish, kill_after, start
 from training.config import get_config
 from training.data.batch_loader import BatchLoader
 from training.data.dataset import training_dataset
@@ -140,10 +140,17 @@ def _runs(pid):
     return state.split()[0] != "Z"
 
 
-def test_training_is_the_same(miniature_folder, tmp_path):
+def test_training_is_the_same_and_goes_on_with_fewer(
+    miniature_folder, tmp_path
+):
     plain, by_processes = tmp_path / "plain", tmp_path / "processes"
     finish(start(plain, miniature_folder))
-    finish(start(by_processes, miniature_folder, loader_processes=2))
-    assert (plain / "history.csv").read_text() == (
-        by_processes / "history.csv"
-    ).read_text()
+    begun = start(by_processes, miniature_folder, loader_processes=2)
+    kill_after(begun, by_processes, 1)
+    finish(start(by_processes, miniature_folder, loader_processes=1))
+    found, expected = (
+        np.genfromtxt(workdir / "history.csv", delimiter=",", names=True)
+        for workdir in (by_processes, plain)
+    )
+    for name in expected.dtype.names:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
