@@ -94,7 +94,7 @@ class TrainingConfig:
         steps_per_execution: Steps between two returns to Python.
         loader_processes: Processes that load and augment photos; 0 does it in
             threads of this one, enough for CPUs. A GPU may need one for each
-            core.
+            core. Scripts of your own then need `if __name__ == "__main__":`.
         deterministic: Whether TensorFlow's operations are made deterministic,
             which some pay for in speed.
         tensorboard: Whether TensorBoard logs are written.

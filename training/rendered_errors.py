@@ -29,8 +29,9 @@ from training.training_data import load_training_data
 
 Floats = NDArray[np.float64]
 
-# Of these faces alone: trainings begin with their configuration's, 0.
-_SEED = 777
+# A face of a training has a seed that is shorter, or begins with its
+# configuration's.
+_SEED = (777, 777)
 _BATCH_SIZE = 50
 # Crops of a second pass, of a camera's usual quality.
 _AUGMENTATION = Augmentation(
@@ -58,14 +59,22 @@ def render(model: FaceGCN, count: int) -> RenderedFaces:
     Args:
         model: A network on the bundled head.
         count: How many faces.
+
+    Raises:
+        ValueError: If the network is on another mesh.
     """
+    head = MorphableModel.bundled()
+    if not np.array_equal(model.landmarks, head.landmarks):
+        raise ValueError(
+            "Expected a network on the bundled head, of which the faces are "
+            f"rendered. Received: a network on the mesh {model.fingerprint}"
+        )
     config = dataclasses.replace(
         get_config("lite_synthetic"),
         keep_synthetic=False,
         num_synthetic=count,
         num_validation=1,
     )
-    head = MorphableModel.bundled()
     data = load_training_data(
         config, None, head, model.hierarchy, model.input_size
     )
@@ -78,7 +87,7 @@ def render(model: FaceGCN, count: int) -> RenderedFaces:
     images, landmarks, yaw = [], [], []
     for start in range(0, count, _BATCH_SIZE):
         indices = np.arange(start, min(start + _BATCH_SIZE, count))
-        seeds = [(_SEED, int(index)) for index in indices]
+        seeds = [(*_SEED, int(index), 1) for index in indices]
         batch = loader.load(indices, seeds)
         images.append(batch.images)
         landmarks.append(loader.vertices(batch).astype(np.float64))

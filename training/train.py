@@ -5,6 +5,7 @@ Running it again on the same workdir goes on from the last checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Callable
@@ -85,36 +86,39 @@ def train(
             are another network's.
         FloatingPointError: If the loss became NaN.
         ConnectionError: If a machine that trains with this one ended.
+        ChildProcessError: If a process that loads photos ended.
     """
     devices = open_devices(config)
     files = Workdir(workdir, writable=devices.worker == 0)
     files.write_config(config)
     keras.utils.set_random_seed(config.seed)
-    with devices.failures(), reading_failures():
-        face_model = face_model or face_model_of(config)
-        with devices.scope():
-            if make_model:
-                model = make_model()
-            else:
-                model = make_network(config, face_model)
-            if config.initial_weights and not files.has_checkpoints:
-                set_initial_weights(model, config.initial_weights)
-        data = load_training_data(
-            config,
-            files.labels if files.writable else None,
-            face_model,
-            model.hierarchy,
-            model.input_size,
-        )
-        files.write_environment(data.fingerprint, devices.description)
-        run = _Run.of(config, data, model, devices)
-        if config.initial_weights and not files.has_checkpoints:
+    with contextlib.ExitStack() as stack:
+        with devices.failures(), reading_failures():
+            face_model = face_model or face_model_of(config)
             with devices.scope():
-                begin_displacements(
-                    model, config.initial_weights, lambda: _some_photos(run)
-                )
-        _train(run, files)
-    return _finish(run, files)
+                if make_model:
+                    model = make_model()
+                else:
+                    model = make_network(config, face_model)
+                if config.initial_weights and not files.has_checkpoints:
+                    set_initial_weights(model, config.initial_weights)
+            data = load_training_data(
+                config,
+                files.labels if files.writable else None,
+                face_model,
+                model.hierarchy,
+                model.input_size,
+            )
+            files.write_environment(data.fingerprint, devices.description)
+            run = _Run.of(config, data, model, devices)
+            stack.callback(run.loader.close)
+            if config.initial_weights and not files.has_checkpoints:
+                with devices.scope():
+                    begin_displacements(
+                        model, config.initial_weights, lambda: _some_photos(run)
+                    )
+            _train(run, files)
+        return _finish(run, files)
 
 
 class _Run(NamedTuple):

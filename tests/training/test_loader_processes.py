@@ -1,6 +1,8 @@
 """Photos that are loaded by processes of their own."""
 
+import contextlib
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -12,13 +14,19 @@ import numpy as np
 import pytest
 
 from tests.training.training_process import finish, kill_after, start
+from tf_facegcn.geometry.morphable_model import MorphableModel
+from tf_facegcn.models.face_gcn import FaceGCN
 from training.config import get_config
+from training.data.augmentation import Augmentation
 from training.data.batch_loader import BatchLoader
 from training.data.dataset import training_dataset
 from training.data.epoch_sampler import EpochSampler
 from training.data.loader_processes import LoaderProcesses
 from training.data.py_dataset import LoadedBatches
 from training.data.reading_failure import reading_failures
+from training.data.synthetic import SyntheticFaces
+from training.data.synthetic_source import KeptFaces, SyntheticSource
+from training.data.vertex_model import VertexModel
 
 SIZE = 64
 STRONG = get_config("lite").augmentation
@@ -70,7 +78,9 @@ def plain(source, vertex_model):
 
 @pytest.fixture
 def processes(source, vertex_model):
-    return LoaderProcesses(source, vertex_model, STRONG, SIZE, 2)
+    loader = LoaderProcesses(source, vertex_model, STRONG, SIZE, 2)
+    yield loader
+    loader.close()
 
 
 def test_batches_are_those_of_one_process(plain, processes, source):
@@ -92,8 +102,61 @@ def test_photo_that_cannot_be_read_is_named(processes, source):
     examples[2] = examples[2]._replace(image=b"no photo")
     broken = dataclasses.replace(source, examples=examples)
     loader = dataclasses.replace(processes, source=broken)
-    with pytest.raises(ValueError, match=f"Photo {examples[2].name}"):
-        loader.load(np.array([1, 2]), [(0,), (1,)])
+    with contextlib.closing(loader):
+        with pytest.raises(ValueError, match=f"Photo {examples[2].name}"):
+            loader.load(np.array([1, 2]), [(0,), (1,)])
+        sampler = EpochSampler(source.probabilities(0.5), 24, 1, seed=5)
+        with (
+            pytest.raises(ValueError, match=f"^Photo {examples[2].name}"),
+            reading_failures(),
+        ):
+            list(training_dataset(loader, sampler).take(3))
+
+
+def test_rendered_faces_are_loaded_too(plain, source):
+    head = MorphableModel.bundled()
+    model = FaceGCN.from_preset("tiny")
+    nothing = np.zeros((68, 3))
+    vertices = VertexModel.of_labels(head, nothing, nothing[None][:0])
+    faces = SyntheticFaces(vertices, head, model.hierarchy, 40)
+    kept = KeptFaces(SyntheticSource(faces, 4))
+    expected = BatchLoader(kept, vertices, Augmentation(), 32)
+    indices, seeds = np.array([0, 3]), [(0,), (1,)]
+    loader = LoaderProcesses(kept, vertices, Augmentation(), 32, 1)
+    with contextlib.closing(loader):
+        found = loader.load(indices, seeds)
+    wanted = expected.load(indices, seeds)
+    np.testing.assert_array_equal(found.images, wanted.images)
+    np.testing.assert_array_equal(found.parameters, wanted.parameters)
+
+
+class Deadly:
+    """A source, larger than a pipe, that ends who reads it."""
+
+    def __init__(self):
+        self.content = bytes(10_000_000)
+
+    def __setstate__(self, state):
+        os._exit(1)
+
+
+def test_process_that_cannot_start_is_an_error_and_does_not_hang(vertex_model):
+    loader = LoaderProcesses(Deadly(), vertex_model, STRONG, SIZE, 1)
+    with (
+        contextlib.closing(loader),
+        pytest.raises(ChildProcessError, match="could not start"),
+    ):
+        loader.load(np.array([0]), [(0,)])
+
+
+def test_closed_loader_leaves_no_process_and_no_file(processes):
+    processes.load(np.array([0]), [(0,)])
+    (pid,) = processes._pool._processes
+    path = Path(processes._folder.name)
+    assert path.is_dir()
+    processes.close()
+    assert not path.exists()
+    assert not _runs(pid)
 
 
 def test_process_that_was_ended_is_one_clear_error(processes, source):
@@ -106,7 +169,7 @@ def test_process_that_was_ended_is_one_clear_error(processes, source):
             time.sleep(0.1)
     sampler = EpochSampler(source.probabilities(0.5), 4, 3, seed=5)
     with (
-        pytest.raises(ValueError, match="loader_processes=2"),
+        pytest.raises(ChildProcessError, match="loader_processes=2"),
         reading_failures(),
     ):
         next(iter(training_dataset(processes, sampler)))
@@ -147,6 +210,10 @@ def test_training_is_the_same_and_goes_on_with_fewer(
     finish(start(plain, miniature_folder))
     begun = start(by_processes, miniature_folder, loader_processes=2)
     kill_after(begun, by_processes, 1)
+    # As a workdir from before there were such processes.
+    config = json.loads((by_processes / "config.json").read_text())
+    del config["loader_processes"]
+    (by_processes / "config.json").write_text(json.dumps(config))
     finish(start(by_processes, miniature_folder, loader_processes=1))
     found, expected = (
         np.genfromtxt(workdir / "history.csv", delimiter=",", names=True)

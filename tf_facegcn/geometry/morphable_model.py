@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -103,6 +103,14 @@ class MorphableModel:
             )
         regions = MappingProxyType(dict(self.regions))
         object.__setattr__(self, "regions", regions)
+
+    def __reduce__(self) -> tuple[type[MorphableModel], tuple[object, ...]]:
+        # Python cannot pickle a read-only mapping.
+        values = [getattr(self, item.name) for item in fields(self)]
+        return type(self), tuple(
+            dict(value) if isinstance(value, MappingProxyType) else value
+            for value in values
+        )
 
     @property
     def num_vertices(self) -> int:

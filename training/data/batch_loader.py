@@ -108,6 +108,9 @@ class BatchLoader:
         linear = batch.cameras[:, :, :3].transpose(0, 2, 1)
         return vertices @ linear + batch.cameras[:, None, :, 3]
 
+    def close(self) -> None:
+        """Frees what loading needs besides memory; nothing here."""
+
     def _mirror_matrix(self) -> NDArray[np.float32]:
         if self.vertex_model.mirror_matrix is None:
             raise ValueError(

@@ -18,6 +18,7 @@ def reading_failures() -> Iterator[None]:
 
     Raises:
         ValueError: With the loader's message, if that is what failed.
+        ChildProcessError: Likewise, if a process of the loader ended.
     """
     try:
         yield
@@ -28,4 +29,7 @@ def reading_failures() -> Iterator[None]:
         found = _PATTERN.search(str(error))
         if found is None:
             raise
-        raise ValueError(found.group(2)) from error
+        kind: type[Exception] = ValueError
+        if found.group(1) == ChildProcessError.__name__:
+            kind = ChildProcessError
+        raise kind(found.group(2)) from error
