@@ -46,7 +46,7 @@ if __name__ == "__main__":
     loader = LoaderProcesses(Blank(), Blank(), Augmentation(), 8, 2)
     loader.load(np.array([0]), [(0,)])
     children = multiprocessing.active_children()
-    print(*[child.pid for child in children], flush=True)
+    print(loader._folder.name, *[child.pid for child in children], flush=True)
     time.sleep(60)
 """
 
@@ -186,13 +186,15 @@ def test_processes_end_with_a_training_that_is_killed(tmp_path):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        children = [int(pid) for pid in process.stdout.readline().split()]
+        folder, *pids = process.stdout.readline().split()
         process.kill()
+    children = [int(pid) for pid in pids]
     assert children
     end = time.monotonic() + 20
     while any(map(_runs, children)):
         assert time.monotonic() < end, "The processes still run."
         time.sleep(0.1)
+    assert not Path(folder).exists()
 
 
 def _runs(pid):

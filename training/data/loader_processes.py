@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
 import threading
@@ -100,7 +101,9 @@ _loader: BatchLoader
 
 def _read_loader(path: str) -> None:
     global _loader
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(
+        target=_end_with_parent, args=(Path(path).parent,), daemon=True
+    ).start()
     # Ctrl-C is for the training, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)  # There are other processes for the other cores.
@@ -108,11 +111,12 @@ def _read_loader(path: str) -> None:
         _loader = pickle.load(file)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
     """Ends this process when its parent was killed, and could not say so."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
 
