@@ -108,12 +108,15 @@ def rendered_errors(model: FaceGCN, faces: RenderedFaces) -> dict[str, Floats]:
         `"2D-68"`, `"3D-68"` (mean z removed) and `"depth"` (mean distance in z
         alone), each `(n,)` in % of `sqrt(w * h)` of the landmarks' box.
     """
-    parts = np.array_split(
-        faces.images, -(-len(faces.images) // _BATCH_SIZE) or 1
-    )
+    images = faces.images
     found = np.concatenate(
-        [np.asarray(model.predict_on_batch(part)) for part in parts]
-    )[:, model.landmarks].astype(np.float64)
+        [
+            np.asarray(
+                model.predict_on_batch(images[start : start + _BATCH_SIZE])
+            )[:, model.landmarks]
+            for start in range(0, len(images), _BATCH_SIZE)
+        ]
+    ).astype(np.float64)
     truth, box = faces.landmarks, faces.landmarks[..., :2]
     truth, found = without_mean_depth(truth), without_mean_depth(found)
     return {

@@ -113,7 +113,7 @@ def test_photo_that_cannot_be_read_is_named(processes, source):
             list(training_dataset(loader, sampler).take(3))
 
 
-def test_rendered_faces_are_loaded_too(plain, source):
+def test_rendered_faces_are_loaded_too():
     head = MorphableModel.bundled()
     model = FaceGCN.from_preset("tiny")
     nothing = np.zeros((68, 3))
