@@ -78,6 +78,33 @@ def hidden_point_distances(
     return before, after
 
 
+def held_out_crops(
+    crops: AflwCrops, labels: Path | None, count: int
+) -> AflwCrops:
+    """Finds the photos that trainings hold out.
+
+    Args:
+        crops: All photos.
+        labels: `labels.npz` of a workdir of any round, as the photos that have
+            a label are the same in all; `None` to fit the first round's.
+        count: How many photos; more include those that trainings hold out.
+    """
+    fitted = (
+        FittedLabels.load(labels)
+        if labels
+        else labels_for(crops, MorphableModel.bundled(), None)
+    )
+    _, held_out = split_indices(len(fitted), count, get_config("lite").seed)
+    indices = fitted.photo_indices[held_out]
+    return crops._replace(
+        names=crops.names[indices],
+        jpegs=[crops.jpegs[index] for index in indices],
+        human_points=crops.human_points[indices],
+        teacher_landmarks=crops.teacher_landmarks[indices],
+        yaw=crops.yaw[indices],
+    )
+
+
 def main(
     data_dir: Annotated[Path, typer.Option(help="Folder of the photos.")],
     weights: Annotated[
@@ -95,17 +122,9 @@ def main(
     ] = None,
 ) -> None:
     """Prints a table of distances by yaw."""
-    crops = AflwCrops.load(data_dir)
     model = MorphableModel.bundled()
-    config = get_config("lite")
-    # The photos that have a label are the same in all rounds.
-    fitted = (
-        FittedLabels.load(labels) if labels else labels_for(crops, model, None)
-    )
-    # Of more photos, the ones held out are the first.
-    count = num_photos or config.num_validation
-    _, held_out = split_indices(len(fitted), count, config.seed)
-    crops = _some(crops, fitted.photo_indices[held_out])
+    count = num_photos or get_config("lite").num_validation
+    crops = held_out_crops(AflwCrops.load(data_dir), labels, count)
     reference = model.mean[model.landmarks].astype(np.float64)
     shares = (0.0, 0.4, 0.7, 1.0) if weights else (0.0,)
     yaw = np.searchsorted(YAW_BINS, crops.yaw, side="left")
@@ -124,16 +143,6 @@ def main(
                 f"{f'{share:g}{name}':<24}"
                 + "".join(f"{mean:7.2f}" for mean in means)
             )
-
-
-def _some(crops: AflwCrops, indices: NDArray[np.integer]) -> AflwCrops:
-    return crops._replace(
-        names=crops.names[indices],
-        jpegs=[crops.jpegs[index] for index in indices],
-        human_points=crops.human_points[indices],
-        teacher_landmarks=crops.teacher_landmarks[indices],
-        yaw=crops.yaw[indices],
-    )
 
 
 if __name__ == "__main__":

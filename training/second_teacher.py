@@ -8,7 +8,8 @@ mean of the two is nearer to the others than the teacher alone
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from training.scores import without_mean_depth
 from training.teacher_correction import Ridge
 
 Floats = NDArray[np.float64]
+Images = NDArray[np.float32]
 
 # How firmly the mean of two teachers is held when human points correct it:
 # people err about as much as it does. Measured on hidden points of photos that
@@ -73,26 +75,60 @@ def predict_crops(
     total = np.zeros((len(indices), 68, 3))
     for magnification in _MAGNIFICATIONS:
         change = Augmentation(scale_min=magnification, scale_max=magnification)
-        for start in range(0, len(indices), _BATCH):
-            part = indices[start : start + _BATCH]
-            # Always as many, as compiled parts are made for each batch size.
-            images = np.zeros((_BATCH, *2 * (model.input_size,), 3), np.float32)
-            affines = []
-            for row, index in enumerate(part):
-                crop = augment(
-                    crops.image(index),
-                    crops.teacher_landmarks[index],
-                    change,
-                    model.input_size,
-                    np.random.default_rng(0),
-                )
-                images[row] = crop.image / np.float32(255)
-                affines.append(crop.affine)
-            points = mirror_averaged(network.predict_on_batch, images)
-            matrices = np.stack(affines)
-            points = points[: len(part)] - matrices[:, None, :, 3]
-            inverse = np.linalg.inv(matrices[..., :3])
-            total[start : start + len(part)] += points @ np.swapaxes(
-                inverse, 1, 2
-            )
+        total += predict_around(
+            functools.partial(mirror_averaged, network.predict_on_batch),
+            model.input_size,
+            crops,
+            indices,
+            crops.teacher_landmarks[list(indices)],
+            change,
+        )
     return total / len(_MAGNIFICATIONS)
+
+
+def predict_around(
+    predict: Callable[[Images], NDArray[np.floating]],
+    size: int,
+    crops: AflwCrops,
+    indices: Sequence[int],
+    landmarks: Floats,
+    change: Augmentation,
+) -> Floats:
+    """Predicts landmarks in crops cut around others.
+
+    Args:
+        predict: From `(64, size, size, 3)` images in [0, 1] to landmarks of
+            the 68 in crop units.
+        size: Side of the network's input in pixels.
+        crops: The photos.
+        indices: Which of them.
+        landmarks: `(n, 68, 3)` in units of the stored crops, n as many as
+            `indices`.
+        change: How the crops differ from the exact ones; drawn for each photo
+            anew, the same in every call.
+
+    Returns:
+        `(n, 68, 3)` in units of the stored crops.
+    """
+    found = np.zeros((len(indices), 68, 3))
+    for start in range(0, len(indices), _BATCH):
+        part = indices[start : start + _BATCH]
+        # Always as many, as compiled parts are made for each batch size.
+        images = np.zeros((_BATCH, size, size, 3), np.float32)
+        affines = []
+        for row, index in enumerate(part):
+            crop = augment(
+                crops.image(index),
+                landmarks[start + row],
+                change,
+                size,
+                np.random.default_rng(index),
+            )
+            images[row] = crop.image / np.float32(255)
+            affines.append(crop.affine)
+        matrices = np.stack(affines)
+        points = np.asarray(predict(images), np.float64)[: len(part)]
+        points -= matrices[:, None, :, 3]
+        inverse = np.linalg.inv(matrices[..., :3])
+        found[start : start + len(part)] = points @ np.swapaxes(inverse, 1, 2)
+    return found

@@ -1,0 +1,152 @@
+"""How far networks are from human points, by how their crop was found.
+
+python -m training.look_errors --data-dir DATA lite
+
+Evaluation cuts the crop around an annotation, `Predictor` first around what a
+detector found, then around the landmarks that it predicted there. Here the
+first crop is as inexact as a training's (`Augmentation`), the second is cut
+around the landmarks of the first. The photos are those that `facegcn train`
+holds out, the points those that people annotated, so a choice between
+trainings can be made without a benchmark's photos.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from tf_facegcn.geometry.morphable_model import MorphableModel
+from tf_facegcn.models.face_gcn import FaceGCN
+from tf_facegcn.models.released_weights import load_model
+from training.config import get_config
+from training.data.aflw_crops import AflwCrops
+from training.data.augmentation import Augmentation
+from training.label_quality import held_out_crops, hidden_point_distances
+from training.scores import YAW_BINS, summarize
+from training.second_teacher import predict_around
+
+Floats = NDArray[np.float64]
+
+# As inexact as the crops of `lite`'s training that are not a second pass's.
+_FIRST = Augmentation(translation=0.08, scale_min=0.85, scale_max=1.2)
+_EXACT = Augmentation()
+
+
+def look_landmarks(model: FaceGCN, crops: AflwCrops) -> dict[str, Floats]:
+    """Predicts the landmarks of photos in crops that were found differently.
+
+    Args:
+        model: A FaceGCN.
+        crops: The photos.
+
+    Returns:
+        `(n, 68, 3)` landmarks in units of the stored crops: `"teacher"`, of
+        the crop around the teacher's landmarks; `"first"`, of a crop that is
+        off by up to 8 % of its side and 0.85 to 1.2 times as magnified, the
+        same for every network; `"second"`, of the crop around `"first"`.
+    """
+    network = model.at_vertices(model.landmarks)
+    indices = range(len(crops.jpegs))
+
+    def predict(landmarks: Floats, change: Augmentation) -> Floats:
+        return predict_around(
+            network.predict_on_batch,
+            model.input_size,
+            crops,
+            indices,
+            landmarks,
+            change,
+        )
+
+    first = predict(crops.teacher_landmarks, _FIRST)
+    return {
+        "teacher": predict(crops.teacher_landmarks, _EXACT),
+        "first": first,
+        "second": predict(first, _EXACT),
+    }
+
+
+def look_errors(crops: AflwCrops, landmarks: Floats) -> Floats:
+    """Measures landmarks against the human points of their photos.
+
+    Args:
+        crops: The photos.
+        landmarks: `(n, 68, 3)` in units of the stored crops.
+
+    Returns:
+        `(n,)` mean distance in % of `sqrt(w * h)` of the landmarks' box,
+        without the constant difference between the two definitions; NaN for
+        photos without a human point.
+    """
+    head = MorphableModel.bundled()
+    reference = head.mean[head.landmarks].astype(np.float64)
+    found = crops._replace(teacher_landmarks=landmarks)
+    return hidden_point_distances(found, reference)[0]
+
+
+def main(
+    weights: Annotated[
+        list[str], typer.Argument(help="Networks on the bundled head.")
+    ],
+    data_dir: Annotated[Path, typer.Option(help="Folder of the photos.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="labels.npz of a workdir, to save a fit."),
+    ] = None,
+    num_photos: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many photos; else those held out from training."
+        ),
+    ] = None,
+) -> None:
+    """Prints a table of distances by yaw.
+
+    The last columns are the mean of the bins less the first network's, and
+    the standard error of that difference over the photos.
+    """
+    count = num_photos or get_config("lite").num_validation
+    crops = held_out_crops(AflwCrops.load(data_dir), labels, count)
+    typer.echo(
+        f"{'':<36}{'0-30':>7}{'30-60':>7}{'60-90':>7}{'bins':>7}"
+        f"{'less':>8}{'+-':>6}"
+    )
+    first: dict[str, Floats] = {}
+    for name in weights:
+        for look, landmarks in look_landmarks(load_model(name), crops).items():
+            errors = look_errors(crops, landmarks)
+            measured = np.isfinite(errors)
+            yaw = crops.yaw[measured]
+            row = summarize(errors[measured], yaw)
+            line = "".join(
+                f"{'-':>7}" if value is None else f"{value:7.2f}"
+                for value in (*row["bins"], row["mean_of_bins"])
+            )
+            if look in first:
+                less = (errors - first[look])[measured]
+                line += f"{summarize(less, yaw)['mean_of_bins']:8.3f}"
+                line += f"{standard_error(less, yaw):6.3f}"
+            else:
+                first[look] = errors
+            typer.echo(f"{f'{name}, {look}':<36}{line}")
+
+
+def standard_error(values: Floats, yaw: Floats) -> float:
+    """Computes the standard error of a mean of the bins.
+
+    Args:
+        values: `(n,)`, one a photo.
+        yaw: `(n,)` absolute yaw in degrees.
+    """
+    number = np.searchsorted(YAW_BINS, yaw, side="left")
+    bins = [values[number == index] for index in np.unique(number)]
+    variances = [part.var() / len(part) for part in bins]
+    return float(np.sqrt(np.sum(variances)) / len(bins))
+
+
+if __name__ == "__main__":
+    typer.run(main)
