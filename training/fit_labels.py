@@ -232,13 +232,18 @@ def label_errors(labels: FittedLabels, model: MorphableModel) -> Floats:
     The error of a label is the mean distance of its 68 landmarks from those
     that it was fitted to, over `sqrt(w * h)` of their tight box.
     """
+    targets = labels.landmarks.astype(np.float64)
+    distance = label_landmarks(labels, model) - targets
+    distance = np.linalg.norm(distance[..., :2], axis=-1)
+    return 100 * distance.mean(axis=1) / _sizes(targets)
+
+
+def label_landmarks(labels: FittedLabels, model: MorphableModel) -> Floats:
+    """Computes `(n, 68, 3)` landmarks of the labels' vertices, crop units."""
     vertex_model = VertexModel.of_labels(
         model, labels.displacement_mean, labels.displacement_components
     ).subset(model.landmarks)
-    found = project(vertex_model.vertices(labels.parameters), labels.cameras)
-    targets = labels.landmarks.astype(np.float64)
-    distance = np.linalg.norm((found - targets)[..., :2], axis=-1)
-    return 100 * distance.mean(axis=1) / _sizes(targets)
+    return project(vertex_model.vertices(labels.parameters), labels.cameras)
 
 
 def _usual_weights(model: MorphableModel) -> FittingWeights:

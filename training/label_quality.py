@@ -3,15 +3,17 @@
 python -m training.label_quality --data-dir DATA --weights lite
 
 A quarter of the human points of each photo at a time is hidden from the
-correction (`training/teacher_correction.py`) and used to measure it. Photos are
-those that `facegcn train` holds out, which the network has not seen; with
-`--num-photos` more of them, of which it has seen the others.
+correction (`training/teacher_correction.py`) and from the labels that are
+fitted to it, and used to measure both. Photos are those that `facegcn train`
+holds out, which the network has not seen; with `--num-photos` more of them, of
+which it has seen the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -23,8 +25,9 @@ from training.config import get_config
 from training.data.aflw_crops import AflwCrops
 from training.data.fitted_labels import FittedLabels
 from training.data.photo_source import split_indices
+from training.fit_labels import fit_labels, label_landmarks, refit_labels
 from training.kept_labels import labels_for
-from training.scores import YAW_BINS
+from training.scores import summarize
 from training.second_teacher import MEAN_RIDGE, with_second_teacher
 from training.teacher_correction import (
     TEACHER_RIDGE,
@@ -56,26 +59,91 @@ def hidden_point_distances(
         between the two definitions; uncorrected, and corrected by the other
         points of the photo. NaN for photos without a human point.
     """
-    landmarks, human = crops.teacher_landmarks, crops.human_points
+    landmarks = crops.teacher_landmarks
+
+    def correct(shown: AflwCrops) -> _Placed:
+        found = correct_teacher(landmarks, shown.human_points, reference, ridge)
+        offsets = _in_crops(found.offsets, landmarks, reference)
+        return _Placed(offsets, (landmarks, found.landmarks))
+
+    before, after = _hidden_distances(crops, correct)
+    return before, after
+
+
+def hidden_label_distances(
+    crops: AflwCrops, model: MorphableModel, averaged: AflwCrops | None = None
+) -> Floats:
+    """Measures labels that were fitted without a part of the human points.
+
+    Args:
+        crops: Photos.
+        model: The morphable model to fit.
+        averaged: The photos with the mean of two teachers, for labels of a
+            second round; without, labels of the first are measured.
+
+    Returns:
+        `(n,)` as `hidden_point_distances` returns them, of the landmarks of
+        the labels' vertices; NaN also for photos without a label.
+    """
+    reference = model.mean[model.landmarks].astype(np.float64)
+
+    def fit(shown: AflwCrops) -> _Placed:
+        labels, _ = fit_labels(shown, model)
+        if averaged is not None:
+            mean = averaged._replace(human_points=shown.human_points)
+            labels, _ = refit_labels(shown, model, labels, mean)
+        indices = labels.photo_indices
+        found = label_landmarks(labels, model)
+        human = shown.human_points[indices]
+        constant = correct_teacher(found, human, reference).offsets
+        landmarks = np.full(crops.teacher_landmarks.shape, np.nan)
+        offsets = np.full(crops.human_points.shape, np.nan)
+        landmarks[indices] = found
+        offsets[indices] = _in_crops(constant, found, reference)
+        return _Placed(offsets, (landmarks,))
+
+    (distances,) = _hidden_distances(crops, fit)
+    return distances
+
+
+class _Placed(NamedTuple):
+    """Where landmarks lie, NaN for photos without.
+
+    Attributes:
+        offsets: `(n, 21, 2)` constant offsets of the human points from them.
+        landmarks: Several kinds, each `(n, 68, 3)`.
+    """
+
+    offsets: Floats
+    landmarks: tuple[Floats, ...]
+
+
+def _hidden_distances(
+    crops: AflwCrops, place: Callable[[AflwCrops], _Placed]
+) -> Floats:
+    """`(m, n)` distances of human points, which `place` was not shown."""
+    human = crops.human_points
     used = np.array(np.isfinite(human).all(axis=-1))
     used[:, list(UNUSED_POINTS)] = False
     part_of = np.random.default_rng(_SEED).integers(0, _NUM_PARTS, used.shape)
-    cameras = fit_camera(reference, landmarks)[..., :2, :3]
-    totals = np.zeros((2, len(human)))
+    totals = []
     for part in range(_NUM_PARTS):
         hidden = used & (part_of == part)
         shown = np.where(hidden[..., None], np.nan, human)
-        correction = correct_teacher(landmarks, shown, reference, ridge)
-        offsets = np.einsum("nij,kj->nki", cameras, correction.offsets)
-        for row, points in enumerate((landmarks, correction.landmarks)):
-            means = human_point_matrix() @ points[..., :2]
-            distance = np.linalg.norm(human - offsets - means, axis=-1)
-            totals[row] += np.where(hidden, distance, 0.0).sum(axis=1)
-    extent = np.ptp(landmarks[..., :2], axis=1)
+        placed = place(crops._replace(human_points=shown))
+        means = human_point_matrix() @ np.stack(placed.landmarks)[..., :2]
+        distance = np.linalg.norm(human - placed.offsets - means, axis=-1)
+        totals.append(np.where(hidden, distance, 0.0).sum(axis=-1))
+    extent = np.ptp(crops.teacher_landmarks[..., :2], axis=1)
     count = used.sum(axis=1)
     scale = np.sqrt(extent.prod(axis=1)) * np.where(count > 0, count, np.nan)
-    before, after = 100 * totals / scale
-    return before, after
+    return 100 * np.sum(totals, axis=0) / scale
+
+
+def _in_crops(offsets: Floats, landmarks: Floats, reference: Floats) -> Floats:
+    """`(n, 21, 2)` of `(21, 3)` offsets in the heads' axes."""
+    cameras = fit_camera(reference, landmarks)[..., :2, :3]
+    return np.einsum("nij,kj->nki", cameras, offsets)
 
 
 def held_out_crops(
@@ -85,24 +153,31 @@ def held_out_crops(
 
     Args:
         crops: All photos.
-        labels: `labels.npz` of a workdir of any round, as the photos that have
-            a label are the same in all; `None` to fit the first round's.
+        labels: `labels.npz` of a workdir on the bundled head, of any round, as
+            the photos that have a label are the same in all; `None` to fit the
+            first round's.
         count: How many photos; more include those that trainings hold out.
+
+    Raises:
+        ValueError: If the labels are of another morphable model, with which
+            other photos are held out.
     """
+    head = MorphableModel.bundled()
     fitted = (
-        FittedLabels.load(labels)
-        if labels
-        else labels_for(crops, MorphableModel.bundled(), None)
+        FittedLabels.load(labels) if labels else labels_for(crops, head, None)
     )
+    expected = (
+        head.num_shape
+        + head.num_expression
+        + len(fitted.displacement_components)
+    )
+    if fitted.parameters.shape[1] != expected:
+        raise ValueError(
+            f"{labels}: expected labels of the bundled head, with {expected} "
+            f"parameters. Received: {fitted.parameters.shape[1]}"
+        )
     _, held_out = split_indices(len(fitted), count, get_config("lite").seed)
-    indices = fitted.photo_indices[held_out]
-    return crops._replace(
-        names=crops.names[indices],
-        jpegs=[crops.jpegs[index] for index in indices],
-        human_points=crops.human_points[indices],
-        teacher_landmarks=crops.teacher_landmarks[indices],
-        yaw=crops.yaw[indices],
-    )
+    return crops.subset(fitted.photo_indices[held_out])
 
 
 def main(
@@ -127,21 +202,27 @@ def main(
     crops = held_out_crops(AflwCrops.load(data_dir), labels, count)
     reference = model.mean[model.landmarks].astype(np.float64)
     shares = (0.0, 0.4, 0.7, 1.0) if weights else (0.0,)
-    yaw = np.searchsorted(YAW_BINS, crops.yaw, side="left")
     typer.echo(
         f"{'share of the network':<24}{'0-30':>7}{'30-60':>7}{'60-90':>7}"
     )
     for share in shares:
         if share:
             averaged = with_second_teacher(crops, weights, share)
-            distances = hidden_point_distances(averaged, reference, MEAN_RIDGE)
+            rows = hidden_point_distances(averaged, reference, MEAN_RIDGE)
+            fitted = hidden_label_distances(crops, model, averaged)
         else:
-            distances = hidden_point_distances(crops, reference)
-        for name, values in zip(("", ", corrected"), distances, strict=True):
-            means = [np.nanmean(values[yaw == index]) for index in range(3)]
+            rows = hidden_point_distances(crops, reference)
+            fitted = hidden_label_distances(crops, model)
+        names = ("", ", corrected", ", fitted")
+        for name, values in zip(names, (*rows, fitted), strict=True):
+            there = np.isfinite(values)
+            bins = summarize(values[there], crops.yaw[there])["bins"]
             typer.echo(
                 f"{f'{share:g}{name}':<24}"
-                + "".join(f"{mean:7.2f}" for mean in means)
+                + "".join(
+                    f"{'-':>7}" if mean is None else f"{mean:7.2f}"
+                    for mean in bins
+                )
             )
 
 

@@ -6,8 +6,8 @@ Evaluation cuts the crop around an annotation, `Predictor` first around what a
 detector found, then around the landmarks that it predicted there. Here the
 first crop is as inexact as a training's (`Augmentation`), the second is cut
 around the landmarks of the first. The photos are those that `facegcn train`
-holds out, the points those that people annotated, so a choice between
-trainings can be made without a benchmark's photos.
+holds out, the points those that people annotated, so trainings can be compared
+without a benchmark's photos.
 """
 
 from __future__ import annotations
@@ -25,14 +25,21 @@ from tf_facegcn.models.released_weights import load_model
 from training.config import get_config
 from training.data.aflw_crops import AflwCrops
 from training.data.augmentation import Augmentation
-from training.label_quality import held_out_crops, hidden_point_distances
+from training.label_quality import held_out_crops
 from training.scores import YAW_BINS, summarize
 from training.second_teacher import predict_around
+from training.systematic_errors import find_systematic_errors
+from training.teacher_correction import correct_teacher, human_point_matrix
 
 Floats = NDArray[np.float64]
 
 # As inexact as the crops of `lite`'s training that are not a second pass's.
-_FIRST = Augmentation(translation=0.08, scale_min=0.85, scale_max=1.2)
+_LITE = get_config("lite").augmentation
+_FIRST = Augmentation(
+    translation=_LITE.translation,
+    scale_min=_LITE.scale_min,
+    scale_max=_LITE.scale_max,
+)
 _EXACT = Augmentation()
 
 
@@ -47,7 +54,8 @@ def look_landmarks(model: FaceGCN, crops: AflwCrops) -> dict[str, Floats]:
         `(n, 68, 3)` landmarks in units of the stored crops: `"teacher"`, of
         the crop around the teacher's landmarks; `"first"`, of a crop that is
         off by up to 8 % of its side and 0.85 to 1.2 times as magnified, the
-        same for every network; `"second"`, of the crop around `"first"`.
+        same for every network, and shows the reflected photo beyond its end;
+        `"second"`, of the crop around `"first"`.
     """
     network = model.at_vertices(model.landmarks)
     indices = range(len(crops.jpegs))
@@ -70,22 +78,46 @@ def look_landmarks(model: FaceGCN, crops: AflwCrops) -> dict[str, Floats]:
     }
 
 
-def look_errors(crops: AflwCrops, landmarks: Floats) -> Floats:
-    """Measures landmarks against the human points of their photos.
+def human_targets(crops: AflwCrops) -> Floats:
+    """Finds where the human points lie in the teacher's convention.
 
     Args:
-        crops: The photos.
-        landmarks: `(n, 68, 3)` in units of the stored crops.
+        crops: All photos of a training, as constant differences are found
+            over thousands.
 
     Returns:
-        `(n,)` mean distance in % of `sqrt(w * h)` of the landmarks' box,
-        without the constant difference between the two definitions; NaN for
-        photos without a human point.
+        `(n, 21, 2)` human points without the constant differences from the
+        teacher's: their offsets in the head's axes, and their shift in the
+        image. Labels are without these, too. NaN where there is no point.
     """
     head = MorphableModel.bundled()
     reference = head.mean[head.landmarks].astype(np.float64)
-    found = crops._replace(teacher_landmarks=landmarks)
-    return hidden_point_distances(found, reference)[0]
+    teacher, human = crops.teacher_landmarks, crops.human_points
+    shift = find_systematic_errors(teacher, human, reference).image_shift
+    return correct_teacher(teacher, human - shift, reference).human_targets
+
+
+def look_errors(crops: AflwCrops, landmarks: Floats) -> Floats:
+    """Measures landmarks against the human points of their photos.
+
+    Nothing is fitted to the landmarks, so what all of them are off by counts.
+
+    Args:
+        crops: The photos, with `human_targets` for human points.
+        landmarks: `(n, 68, 3)` in units of the stored crops.
+
+    Returns:
+        `(n,)` mean distance in % of `sqrt(w * h)` of the box of the teacher's
+        landmarks; NaN for photos without a human point.
+    """
+    found = human_point_matrix() @ landmarks[..., :2]
+    distance = np.linalg.norm(crops.human_points - found, axis=-1)
+    seen = np.isfinite(distance)
+    count = seen.sum(axis=1)
+    mean = np.where(seen, distance, 0).sum(axis=1) / np.maximum(count, 1)
+    extent = np.ptp(crops.teacher_landmarks[..., :2], axis=1)
+    errors = 100 * mean / np.sqrt(extent.prod(axis=1))
+    return np.where(count > 0, errors, np.nan)
 
 
 def main(
@@ -106,14 +138,17 @@ def main(
 ) -> None:
     """Prints a table of distances by yaw.
 
-    The last columns are the mean of the bins less the first network's, and
-    the standard error of that difference over the photos.
+    The last columns are the mean of the bins less the first network's, below
+    zero where it is better, and the standard error of that difference over
+    the photos; what another seed of the training would change is not in it.
     """
     count = num_photos or get_config("lite").num_validation
-    crops = held_out_crops(AflwCrops.load(data_dir), labels, count)
+    crops = AflwCrops.load(data_dir)
+    crops = crops._replace(human_points=human_targets(crops))
+    crops = held_out_crops(crops, labels, count)
     typer.echo(
         f"{'':<36}{'0-30':>7}{'30-60':>7}{'60-90':>7}{'bins':>7}"
-        f"{'less':>8}{'+-':>6}"
+        f"{'change':>8}{'+-':>6}"
     )
     first: dict[str, Floats] = {}
     for name in weights:
@@ -127,9 +162,9 @@ def main(
                 for value in (*row["bins"], row["mean_of_bins"])
             )
             if look in first:
-                less = (errors - first[look])[measured]
-                line += f"{summarize(less, yaw)['mean_of_bins']:8.3f}"
-                line += f"{standard_error(less, yaw):6.3f}"
+                change = (errors - first[look])[measured]
+                line += f"{summarize(change, yaw)['mean_of_bins']:8.3f}"
+                line += f"{standard_error(change, yaw):6.3f}"
             else:
                 first[look] = errors
             typer.echo(f"{f'{name}, {look}':<36}{line}")
@@ -140,11 +175,11 @@ def standard_error(values: Floats, yaw: Floats) -> float:
 
     Args:
         values: `(n,)`, one a photo.
-        yaw: `(n,)` absolute yaw in degrees.
+        yaw: `(n,)` absolute yaw in degrees; none or several in each bin.
     """
     number = np.searchsorted(YAW_BINS, yaw, side="left")
     bins = [values[number == index] for index in np.unique(number)]
-    variances = [part.var() / len(part) for part in bins]
+    variances = [part.var(ddof=1) / len(part) for part in bins]
     return float(np.sqrt(np.sum(variances)) / len(bins))
 
 

@@ -104,8 +104,8 @@ def predict_around(
         indices: Which of them.
         landmarks: `(n, 68, 3)` in units of the stored crops, n as many as
             `indices`.
-        change: How the crops differ from the exact ones; drawn for each photo
-            anew, the same in every call.
+        change: How the crops differ from the exact ones; what is random in
+            it depends on a photo's index alone.
 
     Returns:
         `(n, 68, 3)` in units of the stored crops.
@@ -128,7 +128,7 @@ def predict_around(
             affines.append(crop.affine)
         matrices = np.stack(affines)
         points = np.asarray(predict(images), np.float64)[: len(part)]
-        points -= matrices[:, None, :, 3]
+        points = points - matrices[:, None, :, 3]
         inverse = np.linalg.inv(matrices[..., :3])
         found[start : start + len(part)] = points @ np.swapaxes(inverse, 1, 2)
     return found

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_part_of_a_file_is_refused(folder):
 @pytest.mark.parametrize("data", [b"other", b"th"], ids=["other", "truncated"])
 def test_another_file_than_the_released_one_is_refused(folder, data):
     digest = hashlib.sha256(b"the released one").hexdigest()
-    (folder / "SHA256SUMS").write_text(f"{digest}  lite.keras\n")
+    (folder / "SHA256SUMS").write_text(f"{digest}  lite.keras\n\n")
     (folder / "lite.keras").write_bytes(data)
     with pytest.raises(ValueError, match=f"expected the released.*{digest}"):
         load_model("lite")
@@ -79,6 +80,31 @@ def test_an_archive_of_something_else_is_refused_in_one_line(folder):
     with zipfile.ZipFile(folder / "lite.keras", "w") as archive:
         archive.writestr("diary.txt", "Dear diary, ...")
     with pytest.raises(ValueError, match="cannot be loaded") as caught:
+        load_model("lite")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["", "deflated"]
+)
+def test_a_damaged_file_is_refused_in_one_line(folder, member, method):
+    path = folder / "lite.keras"
+    root = Path(__file__).resolve().parents[2]
+    released = root / "saved_models" / "lite_synthetic.keras"
+    with (
+        zipfile.ZipFile(released) as source,
+        zipfile.ZipFile(path, "w", method) as archive,
+    ):
+        for info in source.infolist():
+            archive.writestr(info.filename, source.read(info))
+        damaged = archive.getinfo(member)
+    data = bytearray(path.read_bytes())
+    middle = damaged.header_offset + 30 + damaged.compress_size // 2
+    data[middle : middle + 4] = bytes(4)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="cannot be loaded as") as caught:
         load_model("lite")
     assert "\n" not in str(caught.value)
 

@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from training.evaluate import evaluate, metrics_table, read_predictions
 from training.landmark_prediction import LookOptions
 
 YAW = [5.0, 45.0, 80.0, 20.0]
+CARD = Path(__file__).resolve().parents[2] / "saved_models" / "lite.md"
+NUM_DEVELOPMENT = 400
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +163,23 @@ def test_gives_the_known_figures_of_the_public_peer(real_data, tmp_path):
             mean_of_bins, abs=5e-4
         )
         assert summaries[name]["mean"] == pytest.approx(mean, abs=5e-4)
+
+
+@pytest.mark.slow
+def test_released_lite_has_the_figures_of_its_card(real_data, tmp_path):
+    metrics = evaluate("aflw2000", real_data / "AFLW2000", "lite", tmp_path)
+    if metrics["num_photos"] != NUM_DEVELOPMENT:
+        pytest.skip("the card's figures are of the 400 development images")
+    found = [
+        metrics["nme_2d_68"]["original"],
+        metrics["nme_2d_68"]["reannotated"],
+        metrics["nme_3d_68"],
+    ]
+    lines = CARD.read_text().splitlines()
+    # One look from the true box comes first.
+    rows = [line.split("|") for line in lines if "-68, " in line][:3]
+    for summary, row in zip(found, rows, strict=True):
+        printed = [float(cell) for cell in row[2:7]]
+        expected = [*summary["bins"], summary["mean_of_bins"], summary["mean"]]
+        # Other processors round otherwise.
+        np.testing.assert_allclose(printed, expected, atol=0.011)

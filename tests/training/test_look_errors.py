@@ -1,12 +1,17 @@
 import numpy as np
 import pytest
 
+from tests.training.miniature import make_faces
 from tests.training.test_second_teacher import Bright, spot
-from training import label_quality, look_errors, second_teacher
-from training.data.aflw_crops import crop_pixels_to_units
-from training.data.photo_source import split_indices
-from training.label_quality import held_out_crops
-from training.look_errors import look_landmarks, main, standard_error
+from training import look_errors, second_teacher
+from training.data.aflw_crops import AflwCrops, crop_pixels_to_units
+from training.look_errors import (
+    human_targets,
+    look_landmarks,
+    main,
+    standard_error,
+)
+from training.teacher_correction import human_point_matrix
 
 
 class Faces(Bright):
@@ -66,18 +71,59 @@ def test_the_second_crop_is_cut_around_the_first_landmarks(spotted):
     assert np.abs(second - 127.5).max() < 1.5
 
 
+def test_first_crops_are_the_same_for_every_network(spotted):
+    crops, _ = spotted
+    networks = Faces(), Faces(aside=20)
+    for network in networks:
+        look_landmarks(network, crops)
+    count = len(crops.jpegs)
+    np.testing.assert_array_equal(
+        networks[0].places[:count], networks[1].places[:count]
+    )
+
+
 def test_errors_are_shares_of_the_face(miniature_crops):
     crops = miniature_crops
+    human = human_point_matrix() @ crops.teacher_landmarks[..., :2]
+    human[:, [3, 5]] = np.nan
+    human[2] = np.nan
+    crops = crops._replace(human_points=human)
     landmarks = crops.teacher_landmarks
     size = np.sqrt(np.ptp(landmarks[..., :2], axis=1).prod(axis=1))
-    # People see the constant part of a difference in their definitions, so
-    # only every second photo differs.
-    sign = np.where(np.arange(len(landmarks)) % 2, 1.0, -1.0)
-    moved = landmarks.copy()
-    moved[..., 1] += (sign * 0.1 * size)[:, None]
+    np.testing.assert_allclose(
+        look_errors.look_errors(crops, landmarks),
+        np.where(np.arange(len(size)) == 2, np.nan, 0.0),
+        atol=1e-9,
+    )
+    # Also what is the same in all photos.
+    moved = landmarks + np.array([3.0, 4.0, 9.0])
     errors = look_errors.look_errors(crops, moved)
-    assert np.median(look_errors.look_errors(crops, landmarks)) < 2
-    assert np.median(errors) == pytest.approx(10, abs=2)
+    np.testing.assert_allclose(np.delete(errors, 2), 500 / np.delete(size, 2))
+
+
+def test_targets_are_in_the_teachers_convention(miniature_model):
+    truth, _ = make_faces(miniature_model, 300, seed=4)
+    human = human_point_matrix() @ truth[..., :2]
+    human += np.array([1.0, 1.2])
+    human[5, 7] = np.nan
+    crops = AflwCrops(
+        names=np.array([f"photo{i}" for i in range(300)]),
+        jpegs=[b""] * 300,
+        human_points=human,
+        teacher_landmarks=truth,
+        yaw=np.zeros(300),
+        fingerprint="",
+    )
+    targets = human_targets(crops)
+    assert np.isnan(targets[5, 7]).all()
+    # The ears are not among the landmarks.
+    assert np.isnan(targets[:, [12, 16]]).all()
+    errors = look_errors.look_errors(
+        crops._replace(human_points=targets), truth
+    )
+    size = np.sqrt(np.ptp(truth[..., :2], axis=1).prod(axis=1))
+    shift = 100 * np.hypot(1.0, 1.2) / size
+    assert np.mean(errors) < 0.3 * np.mean(shift)
 
 
 def test_table_compares_with_the_first_network(spotted, monkeypatch, capsys):
@@ -86,6 +132,8 @@ def test_table_compares_with_the_first_network(spotted, monkeypatch, capsys):
     monkeypatch.setattr(look_errors, "load_model", networks.__getitem__)
     monkeypatch.setattr(look_errors, "held_out_crops", lambda *_: crops)
     monkeypatch.setattr(look_errors.AflwCrops, "load", lambda _: crops)
+
+    monkeypatch.setattr(look_errors, "human_targets", lambda _: None)
 
     def errors(_, landmarks):
         middle = landmarks[..., 0].mean(axis=1)
@@ -104,8 +152,8 @@ def test_table_compares_with_the_first_network(spotted, monkeypatch, capsys):
     ]
     # Twelve units of the network's crop to the right.
     for line in lines[3:]:
-        less, deviation = map(float, line.split()[-2:])
-        assert less > 4
+        change, deviation = map(float, line.split()[-2:])
+        assert change > 4
         assert 0 < deviation < 2
 
 
@@ -120,23 +168,3 @@ def test_standard_error_is_that_of_a_mean_of_bins():
         standard_error(generator.normal(0, 2, len(yaw)), yaw) for _ in range(50)
     ]
     assert np.mean(found) == pytest.approx(np.std(draws), rel=0.08)
-
-
-def test_the_photos_are_those_that_trainings_hold_out(
-    miniature_crops, labels, tmp_path, monkeypatch
-):
-    path = tmp_path / "labels.npz"
-    labels.save(path)
-
-    def refuse(*_):
-        raise AssertionError("fitted labels though some were given")
-
-    monkeypatch.setattr(label_quality, "labels_for", refuse)
-    held = held_out_crops(miniature_crops, path, 3)
-    _, indices = split_indices(len(labels), 3, 0)
-    expected = labels.photo_indices[indices]
-    np.testing.assert_array_equal(held.names, miniature_crops.names[expected])
-    assert held.jpegs == [miniature_crops.jpegs[i] for i in expected]
-    np.testing.assert_array_equal(held.yaw, miniature_crops.yaw[expected])
-    more = held_out_crops(miniature_crops, path, 5)
-    assert set(held.names) < set(more.names)

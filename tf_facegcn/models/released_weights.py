@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+import zlib
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,7 +89,10 @@ def load_model(name_or_path: str | PathLike[str]) -> keras.Model:
 
     try:
         model = keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (
+        *(OSError, ValueError, TypeError, KeyError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
             f"{path}: cannot be loaded as a FaceGCN ({reason[0]}). Expected a "
@@ -108,8 +112,9 @@ def _check_released(path: Path) -> None:
         return
     if not checksums.is_file():
         return
-    lines = (line.split() for line in checksums.read_text().splitlines())
-    expected = {name: digest for digest, name in lines}.get(path.name)
+    lines = checksums.read_text().splitlines()
+    pairs = (line.split() for line in lines if line.strip())
+    expected = {name: digest for digest, name in pairs}.get(path.name)
     received = weights_digest(path)
     if expected not in (None, received):
         raise ValueError(

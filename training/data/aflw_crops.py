@@ -89,6 +89,16 @@ class AflwCrops(NamedTuple):
         """Decodes the crop at an index to `(120, 120, 3)` uint8 RGB."""
         return decode(self.jpegs[index])
 
+    def subset(self, indices: NDArray[np.integer]) -> AflwCrops:
+        """Returns some of the photos, in the order of the indices."""
+        return self._replace(
+            names=self.names[indices],
+            jpegs=[self.jpegs[index] for index in indices],
+            human_points=self.human_points[indices],
+            teacher_landmarks=self.teacher_landmarks[indices],
+            yaw=self.yaw[indices],
+        )
+
 
 def decode(jpeg: bytes) -> np.ndarray:
     """Decodes an image to `(height, width, 3)` uint8 RGB.
