@@ -73,7 +73,8 @@ def crop_places(crops: AflwCrops, detector: Detector) -> CropPlaces:
         image = crops.image(index)
         for border in _BORDERS:
             photo = cv2.copyMakeBorder(image, *4 * (_PADDING,), border)
-            box = _box_at(crop.center, detector(photo))
+            found = detector(np.asarray(photo, np.uint8))
+            box = _box_at(crop.center, found)
             if box is None:
                 missed += 1
                 continue
