@@ -21,8 +21,10 @@ PROPER = {
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-# More of memory than before the first of them, in bytes.
+# More of memory than before the first of them, in bytes: at the end, and for a
+# moment. On a busy machine it was seen to rise by up to 400 MB and fall again.
 MOST_MEMORY = 300_000_000
+MOST_AT_ONCE = 1_000_000_000
 
 
 def honest_requests():
@@ -178,9 +180,10 @@ def test_survives_ten_thousand_mutated_requests(
                 code = error.code()
                 assert code in PROPER, error
             seen[code] += 1
-            assert memory().rss - before < MOST_MEMORY
+            assert memory().rss - before < MOST_AT_ONCE
         # It still answers.
         for request in honest[:5]:
             call(request.SerializeToString(), timeout=60)
+        assert memory().rss - before < MOST_MEMORY
     assert seen[grpc.StatusCode.OK] > NUM_REQUESTS / 50
     assert seen[grpc.StatusCode.INVALID_ARGUMENT] > NUM_REQUESTS / 3
