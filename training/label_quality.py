@@ -39,6 +39,17 @@ from training.teacher_correction import (
 
 Floats = NDArray[np.float64]
 
+# Options of commands that measure on `held_out_crops`.
+LabelsOption = Annotated[
+    Path | None, typer.Option(help="labels.npz of a workdir, to save a fit.")
+]
+NumPhotosOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="How many photos; else those held out from training."
+    ),
+]
+
 _NUM_PARTS = 4
 _SEED = 0
 
@@ -185,16 +196,8 @@ def main(
     weights: Annotated[
         str, typer.Option(help="Also of this network, and of means with it.")
     ] = "",
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="labels.npz of a workdir, to save a fit."),
-    ] = None,
-    num_photos: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="How many photos; else those held out from training."
-        ),
-    ] = None,
+    labels: LabelsOption = None,
+    num_photos: NumPhotosOption = None,
 ) -> None:
     """Prints a table of distances by yaw."""
     model = MorphableModel.bundled()

@@ -25,7 +25,11 @@ from tf_facegcn.models.released_weights import load_model
 from training.config import get_config
 from training.data.aflw_crops import AflwCrops
 from training.data.augmentation import Augmentation
-from training.label_quality import held_out_crops
+from training.label_quality import (
+    LabelsOption,
+    NumPhotosOption,
+    held_out_crops,
+)
 from training.scores import YAW_BINS, summarize
 from training.second_teacher import predict_around
 from training.systematic_errors import find_systematic_errors
@@ -125,16 +129,8 @@ def main(
         list[str], typer.Argument(help="Networks on the bundled head.")
     ],
     data_dir: Annotated[Path, typer.Option(help="Folder of the photos.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="labels.npz of a workdir, to save a fit."),
-    ] = None,
-    num_photos: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="How many photos; else those held out from training."
-        ),
-    ] = None,
+    labels: LabelsOption = None,
+    num_photos: NumPhotosOption = None,
 ) -> None:
     """Prints a table of distances by yaw.
 
