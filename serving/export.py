@@ -15,12 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from serving.photo_graph import (
+    Crop,
     checked_box,
     crop_photo,
     decode_photo,
-    landmarks_crop,
     square,
     to_photo,
+    upright_crop,
     whole_photo,
 )
 from serving.warmup import write_warmup_requests
@@ -133,6 +134,7 @@ def _endpoints(model: FaceGCN, num_refinements: int) -> dict[str, Any]:
         lambda photos: model(photos, training=False), input_signature=[floats]
     )
     landmarks_model = model.at_vertices(model.landmarks)
+    template = np.asarray(model.template)[model.landmarks]
 
     def from_crops(photos: tf.Tensor) -> dict[str, tf.Tensor]:
         # A tensor of another rank would end the server inside a kernel.
@@ -165,33 +167,33 @@ def _endpoints(model: FaceGCN, num_refinements: int) -> dict[str, Any]:
     def from_photos(
         photos: tf.Tensor, boxes: tf.Tensor | None
     ) -> dict[str, tf.Tensor]:
-        def one(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def one(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
             photo = decode_photo(photos[number], MAX_PIXELS)
             box = (
                 whole_photo(photo)
                 if boxes is None
                 else checked_box(boxes[number], photo)
             )
-            crop = square(box)
+            crop = Crop.of_box(square(box))
             vertices = predict(photo, crop)
             for _ in range(num_refinements):
-                points = tf.gather(vertices, model.landmarks, axis=1)
-                crop = landmarks_crop(points)[0]
+                points = tf.gather(vertices, model.landmarks)
+                crop = upright_crop(points, template)
                 vertices = predict(photo, crop)
-            return tf.cast(vertices[0], tf.float32), crop
+            return tf.cast(vertices, tf.float32), crop.box, crop.roll
 
-        def predict(photo: tf.Tensor, crop: tf.Tensor) -> tf.Tensor:
+        def predict(photo: tf.Tensor, crop: Crop) -> tf.Tensor:
             pixels = crop_photo(photo, crop, size)[tf.newaxis]
-            vertices = network(_unit_floats(pixels))
-            return to_photo(vertices, crop[tf.newaxis])
+            return to_photo(network(_unit_floats(pixels))[0], crop)
 
         # One photo after the other: memory for one decoded photo is enough.
-        vertices, crops = tf.map_fn(
+        vertices, crops, rolls = tf.map_fn(
             one,
             tf.range(tf.shape(photos)[0]),
             fn_output_signature=(
                 tf.TensorSpec((len(model.template), 3), tf.float32),
                 tf.TensorSpec((4,), tf.float64),
+                tf.TensorSpec((), tf.float64),
             ),
             parallel_iterations=1,
         )
@@ -199,6 +201,7 @@ def _endpoints(model: FaceGCN, num_refinements: int) -> dict[str, Any]:
             "vertices": vertices,
             "landmarks": tf.gather(vertices, model.landmarks, axis=1),
             "crops": tf.cast(crops, tf.float32),
+            "rolls": tf.cast(rolls, tf.float32),
         }
 
     pixels = tf.TensorSpec(shape, tf.uint8, "photos")

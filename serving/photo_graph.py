@@ -6,14 +6,18 @@ file, and gets the mesh that `Predictor` finds.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from serving.exif_orientation import jpeg_orientation, png_orientation
 from tf_facegcn.imaging.bounding_box import CROP_SIDE_RATIO
 from tf_facegcn.imaging.crop_axis import WEIGHT_BITS
 from tf_facegcn.imaging.face_crop import CROP_UNITS
+from tf_facegcn.imaging.upright_crop import ROLL_STEP
 
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -107,62 +111,132 @@ def square(box: tf.Tensor, ratio: float = 1.0) -> tf.Tensor:
     return tf.concat([center - half, center + half], -1)
 
 
-def landmarks_crop(landmarks: tf.Tensor) -> tf.Tensor:
-    """Makes the crops of landmarks, see `BoundingBox.landmarks_crop`.
+class Crop(NamedTuple):
+    """What `FaceCrop` holds, without its size, as tensors.
+
+    Attributes:
+        box: `(4,)` float64, square.
+        roll: `()` float64, degrees.
+        cosine: `()` float64, of the roll.
+        sine: `()` float64.
+    """
+
+    box: tf.Tensor
+    roll: tf.Tensor
+    cosine: tf.Tensor
+    sine: tf.Tensor
+
+    @classmethod
+    def of_box(cls, box: tf.Tensor) -> Crop:
+        """The crop of a square `(4,)` box, not turned."""
+        zero = tf.zeros((), tf.float64)
+        return cls(box, zero, tf.ones_like(zero), zero)
+
+
+def upright_crop(landmarks: tf.Tensor, template: NDArray[np.floating]) -> Crop:
+    """Makes the crop around landmarks, see `imaging.upright_crop`.
 
     Args:
-        landmarks: `(batch, 68, 3)` float64 in a photo's pixels.
-
-    Returns:
-        `(batch, 4)` float64.
+        landmarks: `(68, 3)` float64 in a photo's pixels.
+        template: `(68, 2)` or `(68, 3)`, those of the mean head, y down.
     """
-    points = landmarks[..., :2]
-    low = tf.reduce_min(points, 1) + 0.5
-    high = tf.reduce_max(points, 1) + 0.5
-    return square(tf.concat([low, high], -1), CROP_SIDE_RATIO)
+    points = landmarks[:, :2]
+    reference = np.asarray(template, np.float64)[:, :2]
+    reference = reference - reference.mean(axis=0)
+    cosine = tf.reduce_sum(reference * points)
+    sine = tf.reduce_sum(
+        reference[:, 1] * points[:, 0] - reference[:, 0] * points[:, 1]
+    )
+    degrees = tf.atan2(sine, cosine) * (180 / math.pi)
+    steps = tf.cast(tf.round(degrees / ROLL_STEP), tf.int32)
+    # Taken from tables, as the cosines of TensorFlow and of NumPy may differ
+    # in the last digit.
+    rolls = range(-180, 181, ROLL_STEP)
+    roll, cosine, sine = (
+        tf.gather(tf.constant(table, tf.float64), steps + len(rolls) // 2)
+        for table in (
+            [float(each) for each in rolls],
+            [math.cos(math.radians(each)) for each in rolls],
+            [math.sin(math.radians(each)) for each in rolls],
+        )
+    )
+    turned = tf.stack(
+        [
+            cosine * points[:, 0] - sine * points[:, 1],
+            sine * points[:, 0] + cosine * points[:, 1],
+        ],
+        -1,
+    )
+    low = tf.reduce_min(turned, 0) + 0.5
+    high = tf.reduce_max(turned, 0) + 0.5
+    box = square(tf.concat([low, high], -1), CROP_SIDE_RATIO)
+    center = (box[:2] + box[2:]) / 2 - 0.5
+    center = tf.stack(
+        [
+            cosine * center[0] + sine * center[1] + 0.5,
+            cosine * center[1] - sine * center[0] + 0.5,
+        ]
+    )
+    half = 0.5 * (box[2] - box[0])
+    box = tf.concat([center - half, center + half], -1)
+    return Crop(box, roll, cosine, sine)
 
 
-def crop_photo(photo: tf.Tensor, box: tf.Tensor, size: int) -> tf.Tensor:
+def crop_photo(photo: tf.Tensor, crop: Crop, size: int) -> tf.Tensor:
     """Cuts a crop out of a photo, see `FaceCrop.crop`.
 
     Args:
         photo: `(height, width, 3)` uint8.
-        box: `(4,)` float64, square.
+        crop: Which part of it.
         size: Side of the crop in pixels.
 
     Returns:
         `(size, size, 3)` uint8.
     """
     shape = tf.shape(photo)
-    columns = _axis(box[0], box[2], shape[1], size)
-    rows = _axis(box[1], box[3], shape[0], size)
+    box, cosine, sine = crop.box, crop.cosine, crop.sine
+    side = box[2] - box[0]
+    center = (box[:2] + box[2:]) / 2
+    step = side / size
+    reach = 0.5 * side * (tf.abs(cosine) + tf.abs(sine))
+    columns = _axis(center[0] - reach, center[0] + reach, shape[1], step)
+    rows = _axis(center[1] - reach, center[1] + reach, shape[0], step)
+    offsets = (tf.range(size, dtype=tf.float64) + 0.5) * step - 0.5 * side
+    across, down = offsets[tf.newaxis], offsets[:, tf.newaxis]
+    x = center[0] + cosine * across + sine * down
+    y = center[1] + cosine * down - sine * across
     outside = (columns.first >= columns.last) | (rows.first >= rows.last)
     return tf.cond(
         outside,
         lambda: tf.zeros((size, size, 3), tf.uint8),
-        lambda: _resample(photo, rows, columns, size),
+        lambda: tf.ensure_shape(
+            _resample(photo, rows, columns, y, x), (size, size, 3)
+        ),
     )
 
 
-def to_photo(points: tf.Tensor, box: tf.Tensor) -> tf.Tensor:
+def to_photo(points: tf.Tensor, crop: Crop) -> tf.Tensor:
     """Maps crop units to photo pixels, mean depth 0.
 
     Args:
-        points: `(batch, V, 3)` float32, crop units.
-        box: `(batch, 4)` float64, the crops.
+        points: `(V, 3)` float32, crop units.
+        crop: The crop.
 
     Returns:
-        `(batch, V, 3)` float64, see `FaceCrop.to_photo`.
+        `(V, 3)` float64, see `FaceCrop.to_photo`.
     """
-    side = (box[:, 2] - box[:, 0])[:, tf.newaxis]
-    shift = 0.5 * side / CROP_UNITS - 0.5
-    scaled = tf.cast(points, tf.float64) * (side / CROP_UNITS)[..., tf.newaxis]
-    depth = scaled[..., 2]
+    box, cosine, sine = crop.box, crop.cosine, crop.sine
+    side = box[2] - box[0]
+    center = (box[:2] + box[2:]) / 2
+    scaled = tf.cast(points, tf.float64) * (side / CROP_UNITS)
+    shift = 0.5 * side / CROP_UNITS - 0.5 * side
+    across, down = scaled[:, 0] + shift, scaled[:, 1] + shift
+    depth = scaled[:, 2]
     return tf.stack(
         [
-            scaled[..., 0] + (box[:, 0:1] + shift),
-            scaled[..., 1] + (box[:, 1:2] + shift),
-            depth - tf.reduce_mean(depth, 1, keepdims=True),
+            cosine * across + sine * down + (center[0] - 0.5),
+            cosine * down - sine * across + (center[1] - 0.5),
+            depth - tf.reduce_mean(depth),
         ],
         -1,
     )
@@ -174,44 +248,47 @@ class _Axis(NamedTuple):
     first: tf.Tensor
     last: tf.Tensor
     block: tf.Tensor
-    scale: tf.Tensor
-    offset: tf.Tensor
     num_blocks: tf.Tensor
 
 
 def _axis(
-    start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, size: int
+    start: tf.Tensor, stop: tf.Tensor, length: tf.Tensor, step: tf.Tensor
 ) -> _Axis:
     exact_length = tf.cast(length, tf.float64)
-    step = (stop - start) / size
     block = tf.minimum(tf.maximum(tf.round(step), 1.0), exact_length)
     first = tf.maximum((tf.floor(start / block) - 1) * block, 0.0)
     last = tf.minimum((tf.math.ceil(stop / block) + 1) * block, exact_length)
-    scale = step / block
-    offset = (start - first) / block + 0.5 * scale - 0.5
     # What lies far outside is empty; its numbers need not fit 32 bits.
     first = tf.minimum(first, exact_length)
     last = tf.maximum(last, 0.0)
     pixels = [tf.cast(value, tf.int32) for value in (first, last, block)]
     num_blocks = -((pixels[0] - pixels[1]) // pixels[2])
-    return _Axis(pixels[0], pixels[1], pixels[2], scale, offset, num_blocks)
+    return _Axis(pixels[0], pixels[1], pixels[2], num_blocks)
 
 
-def _neighbors(axis: _Axis, size: int) -> tuple[tf.Tensor, ...]:
-    positions = axis.scale * tf.range(size, dtype=tf.float64) + axis.offset
+def _neighbors(axis: _Axis, edges: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    first, block, count = (
+        tf.cast(each, tf.float64)
+        for each in (axis.first, axis.block, axis.num_blocks)
+    )
+    positions = (edges - first) / block - 0.5
     before = tf.floor(positions)
     weights = tf.round((positions - before) * 2**WEIGHT_BITS)
-    count = tf.cast(axis.num_blocks, tf.float64)
 
     def in_photo(blocks: tf.Tensor) -> tf.Tensor:
         inside = (blocks >= 0) & (blocks < count)
         return tf.cast(tf.where(inside, blocks, count), tf.int32)
 
-    return in_photo(before), in_photo(before + 1), tf.cast(weights, tf.int32)
+    weights = tf.cast(weights, tf.int32)[..., tf.newaxis]
+    return in_photo(before), in_photo(before + 1), weights
 
 
 def _resample(
-    photo: tf.Tensor, rows: _Axis, columns: _Axis, size: int
+    photo: tf.Tensor,
+    rows: _Axis,
+    columns: _Axis,
+    row_edges: tf.Tensor,
+    column_edges: tf.Tensor,
 ) -> tf.Tensor:
     part = photo[rows.first : rows.last, columns.first : columns.last]
     sums = _block_sums(part, rows, tf.int32)
@@ -219,25 +296,26 @@ def _resample(
     count = tf.cast(rows.block, tf.int64) * tf.cast(columns.block, tf.int64)
     means = (tf.transpose(sums, (1, 0, 2)) + count // 2) // count
     blocks = tf.pad(tf.cast(means, tf.int32), ((0, 1), (0, 1), (0, 0)))
-    above, below, weights = _neighbors(rows, size)
-    mixed = _mix(blocks, above, below, weights[:, tf.newaxis, tf.newaxis], 0)
-    left, right, weights = _neighbors(columns, size)
-    mixed = _mix(mixed, left, right, weights[:, tf.newaxis], 1)
+    width = tf.shape(blocks)[1]
+    flat = tf.reshape(blocks, (-1, 3))
+    above, below, down = _neighbors(rows, row_edges)
+    left, right, across = _neighbors(columns, column_edges)
+    first, second = (
+        _mix(
+            tf.gather(flat, above * width + column),
+            tf.gather(flat, below * width + column),
+            down,
+        )
+        for column in (left, right)
+    )
+    mixed = _mix(first, second, across)
     half = 1 << 2 * WEIGHT_BITS - 1
     rounded = tf.bitwise.right_shift(mixed + half, 2 * WEIGHT_BITS)
-    return tf.ensure_shape(tf.cast(rounded, tf.uint8), (size, size, 3))
+    return tf.cast(rounded, tf.uint8)
 
 
-def _mix(
-    values: tf.Tensor,
-    first: tf.Tensor,
-    second: tf.Tensor,
-    weights: tf.Tensor,
-    axis: int,
-) -> tf.Tensor:
-    left = tf.gather(values, first, axis=axis)
-    right = tf.gather(values, second, axis=axis)
-    return left * (2**WEIGHT_BITS - weights) + right * weights
+def _mix(first: tf.Tensor, second: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    return first * (2**WEIGHT_BITS - weights) + second * weights
 
 
 def _block_sums(values: tf.Tensor, axis: _Axis, dtype: tf.DType) -> tf.Tensor:

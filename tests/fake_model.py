@@ -15,7 +15,8 @@ class FakeFaceModel:
     The head is a sphere of 642 vertices in a fixed pose; its 68 landmarks lie
     on the side that faces the viewer at rest. Their box fills the crop as the
     landmarks of a true face do, so that cropping again changes nothing. With
-    `offset`, `(2,)` in crop units, the head lies beside the middle.
+    `offset`, `(2,)` in crop units, the head lies beside the middle; `pose` is
+    another than POSE.
 
     Attributes:
         batches: The shapes of the inputs so far.
@@ -23,7 +24,7 @@ class FakeFaceModel:
 
     input_size = 32
 
-    def __init__(self, offset=(0.0, 0.0)):
+    def __init__(self, offset=(0.0, 0.0), pose=POSE):
         sphere = make_icosphere(3)
         model_space = 80 * sphere.vertices
         # In crop units, as FaceGCN has it: y down, around the crop's middle.
@@ -33,7 +34,7 @@ class FakeFaceModel:
         self.faces = sphere.faces
         front = np.argsort(-sphere.vertices[:, 2], kind="stable")[:68]
         self.landmarks = np.sort(front).astype(np.int32)
-        head = project(model_space, compose_camera(1.0, *POSE, np.zeros(3)))
+        head = project(model_space, compose_camera(1.0, *pose, np.zeros(3)))
         points = head[self.landmarks, :2]
         low, high = points.min(axis=0), points.max(axis=0)
         head[:, :2] -= (low + high) / 2

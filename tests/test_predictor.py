@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -49,6 +50,23 @@ def test_a_second_look_is_taken_around_the_landmarks():
     step = 200 * 32 / 256
     expected = [200 + step, 200 + 2 * step, 200 + 3 * step]
     assert centers == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("roll", "expected"), [(7.0, 7.0), (20.0, 35.0), (-100.0, 155.0)]
+)
+def test_the_second_look_is_turned_as_the_head_leans(roll, expected):
+    """By the nearest multiple of 15 degrees; the stand-in leans again in it."""
+    model = FakeFaceModel(pose=(0.0, 0.0, roll))
+    (first,) = Predictor(model, num_refinements=0)(PHOTO, [BOX])
+    (second,) = Predictor(model)(PHOTO, [BOX])
+    assert first.pose.roll == pytest.approx(roll, abs=0.01)
+    # -100 is cut as if it were -105, and seen 100 further: -205.
+    assert second.pose.roll == pytest.approx(expected, abs=0.01)
+    # As large, and still around the same place.
+    assert landmarks_box(second).center == pytest.approx((200, 150), abs=2)
+    scales = [np.ptp(face.vertices[:, 2]) for face in (first, second)]
+    assert scales[1] == pytest.approx(scales[0], rel=0.1)
 
 
 def test_boxes_that_are_not_square_are_widened():
@@ -175,3 +193,31 @@ def test_the_released_networks_find_the_astronauts_face(
     assert abs(face.pose.yaw) < 15
     assert abs(face.pose.roll) < 12
     assert len(face.vertices) == 53_215
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy keyword"  # Keras.
+)
+@pytest.mark.parametrize("angle", [-100, -45, 60])
+def test_a_second_look_finds_leaning_faces_as_upright_ones(angle):
+    if not (WEIGHTS_FOLDER / "lite.keras").exists():
+        pytest.skip("saved_models/lite.keras is not there")
+    photo = read_photo(ASTRONAUT)
+    predictor = Predictor.from_preset("lite")
+    (upright,) = predictor(photo)
+    # Around the face, counter-clockwise as seen, as OpenCV counts.
+    center = upright.box.center
+    turn = cv2.getRotationMatrix2D(center, angle, 1.0)
+    turned = cv2.warpAffine(photo, turn, photo.shape[1::-1])
+    expected = upright.landmarks[:, :2] @ turn[:, :2].T + turn[:, 2]
+    box = BoundingBox.from_points(expected).square(1.5)
+    size = landmarks_box(upright).size
+    errors = []
+    for number in (0, 1):
+        predictor.num_refinements = number
+        (face,) = predictor(turned, [box])
+        distances = np.linalg.norm(face.landmarks[:, :2] - expected, axis=1)
+        errors.append(100 * distances.mean() / size)
+    assert errors[1] < min(3.0, 0.7 * errors[0]), errors
+    assert face.pose.roll == pytest.approx(upright.pose.roll + angle, abs=3)

@@ -15,6 +15,7 @@ from tf_facegcn.imaging.detection import Detection
 from tf_facegcn.imaging.detector import SlimeFaceDetector
 from tf_facegcn.imaging.face_crop import FaceCrop
 from tf_facegcn.imaging.photo import read_photo
+from tf_facegcn.imaging.upright_crop import upright_crop
 from tf_facegcn.models.released_weights import load_model
 from tf_facegcn.prediction import FacePrediction
 
@@ -53,7 +54,8 @@ class Predictor:
     mesh is mapped back to the photo's pixels. A detector's box is only near
     the crop that the network was trained on (the square around the 68
     landmarks), so the face is cropped once more around the landmarks just
-    predicted, and predicted again.
+    predicted, and predicted again. That crop is turned where the head leans,
+    see `upright_crop`.
 
     Args:
         model: A FaceGCN, or another model with its attributes, see
@@ -141,18 +143,22 @@ class Predictor:
     ) -> list[FacePrediction]:
         """Predicts the meshes of faces found, the second step of a call."""
         _check_photo(photo)
-        boxes = [detection.crop_box for detection in detections]
-        meshes = self._predict_meshes(photo, boxes)
+        size = self.model.input_size
+        crops = [FaceCrop(each.crop_box, size) for each in detections]
+        meshes = self._predict_meshes(photo, crops)
+        template = np.asarray(self.model.template, np.float64)
         for _ in range(self.num_refinements):
-            boxes = [
-                BoundingBox.from_points(
-                    vertices[self.model.landmarks]
-                ).landmarks_crop()
+            crops = [
+                upright_crop(
+                    vertices[self.model.landmarks],
+                    template[self.model.landmarks],
+                    size,
+                )
                 for vertices in meshes
             ]
-            meshes = self._predict_meshes(photo, boxes)
+            meshes = self._predict_meshes(photo, crops)
         # Angles are defined in axes with y up.
-        template = np.asarray(self.model.template) * (1.0, -1.0, 1.0)
+        template = template * (1.0, -1.0, 1.0)
         return [
             FacePrediction(
                 vertices=vertices.astype(np.float32),
@@ -170,13 +176,13 @@ class Predictor:
         blank = np.zeros((self.model.input_size,) * 2 + (3,), np.uint8)
         if self.detector is not None:
             self.detector(blank)
-        self._predict_meshes(blank, [BoundingBox.of_photo(blank)])
+        whole = FaceCrop(BoundingBox.of_photo(blank), self.model.input_size)
+        self._predict_meshes(blank, [whole])
 
     def _predict_meshes(
-        self, photo: Photo, boxes: Sequence[BoundingBox]
+        self, photo: Photo, crops: Sequence[FaceCrop]
     ) -> list[NDArray[np.float64]]:
-        """Predicts `(V, 3)` meshes in photo pixels from square boxes."""
-        crops = [FaceCrop(box, self.model.input_size) for box in boxes]
+        """Predicts `(V, 3)` meshes in photo pixels."""
         meshes = []
         for part in _batches(crops):
             images = np.divide(

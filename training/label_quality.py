@@ -39,7 +39,7 @@ from training.teacher_correction import (
 
 Floats = NDArray[np.float64]
 
-# Options of commands that measure on `held_out_crops`.
+# Options of commands that measure on `held_out_photos`.
 LabelsOption = Annotated[
     Path | None, typer.Option(help="labels.npz of a workdir, to save a fit.")
 ]
@@ -157,9 +157,22 @@ def _in_crops(offsets: Floats, landmarks: Floats, reference: Floats) -> Floats:
     return np.einsum("nij,kj->nki", cameras, offsets)
 
 
-def held_out_crops(
+class HeldOutPhotos(NamedTuple):
+    """Photos that trainings hold out.
+
+    Attributes:
+        crops: The photos.
+        label_landmarks: `(n, 68, 3)` landmarks of their labels, in units of
+            the stored crops.
+    """
+
+    crops: AflwCrops
+    label_landmarks: Floats
+
+
+def held_out_photos(
     crops: AflwCrops, labels: Path | None, count: int
-) -> AflwCrops:
+) -> HeldOutPhotos:
     """Finds the photos that trainings hold out.
 
     Args:
@@ -188,7 +201,10 @@ def held_out_crops(
             f"parameters. Received: {fitted.parameters.shape[1]}"
         )
     _, held_out = split_indices(len(fitted), count, get_config("lite").seed)
-    return crops.subset(fitted.photo_indices[held_out])
+    return HeldOutPhotos(
+        crops.subset(fitted.photo_indices[held_out]),
+        label_landmarks(fitted, head)[held_out],
+    )
 
 
 def main(
@@ -202,7 +218,7 @@ def main(
     """Prints a table of distances by yaw."""
     model = MorphableModel.bundled()
     count = num_photos or get_config("lite").num_validation
-    crops = held_out_crops(AflwCrops.load(data_dir), labels, count)
+    crops = held_out_photos(AflwCrops.load(data_dir), labels, count).crops
     reference = model.mean[model.landmarks].astype(np.float64)
     shares = (0.0, 0.4, 0.7, 1.0) if weights else (0.0,)
     typer.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.detection import Detection
 from tf_facegcn.imaging.face_crop import FaceCrop
 from tf_facegcn.imaging.photo import read_photo
+from tf_facegcn.imaging.upright_crop import upright_crop
 from tf_facegcn.predictor import FaceModel
 from training.data.aflw2000 import Aflw2000
 from training.data.landmark_mirror import mirror_averaged
@@ -42,8 +44,8 @@ class LookOptions:
         boxes: Where the first crop comes from: `"truth"`, the annotation, as
             in the literature, or `"detector"`, as in use.
         num_refinements: How often the face is cropped again around the
-            landmarks just predicted; `None` for none from the truth and one
-            from the detector, as `Predictor` does.
+            landmarks just predicted, and turned upright, as by `Predictor`;
+            `None` for none from the truth and one from the detector.
         mirror: Whether predictions for the crop and for its mirror image are
             averaged.
         narrower: Whether predictions for the crop and for one a tenth
@@ -107,6 +109,7 @@ def predict_landmarks(
         from tf_facegcn.imaging.detector import SlimeFaceDetector
 
         detector = SlimeFaceDetector()
+    template = np.asarray(model.template)[model.landmarks]
     found, missed = [], []
     for start in range(0, len(data.photos), _BATCH):
         part = slice(start, start + _BATCH)
@@ -120,13 +123,14 @@ def predict_landmarks(
                 missed.append(detection is None)
                 box = detection or BoundingBox.of_photo(photo).square()
             boxes.append(box)
-        landmarks = _look(model, photos, boxes, look)
+        crops = [FaceCrop(box, model.input_size) for box in boxes]
+        landmarks = _look(model, photos, crops, look)
         for _ in range(look.resolved_refinements):
-            boxes = [
-                BoundingBox.from_points(points).landmarks_crop()
+            crops = [
+                upright_crop(points, template, model.input_size)
                 for points in landmarks
             ]
-            landmarks = _look(model, photos, boxes, look)
+            landmarks = _look(model, photos, crops, look)
         found.append(landmarks)
     every = np.concatenate(found)
     return PredictedLandmarks(
@@ -155,13 +159,16 @@ def _overlap(first: BoundingBox, second: BoundingBox) -> float:
 def _look(
     model: FaceModel,
     photos: Sequence[Photo],
-    boxes: Sequence[BoundingBox],
+    crops: Sequence[FaceCrop],
     look: LookOptions,
 ) -> Floats:
     """`(n, 68, 3)` landmarks in photo pixels, n at most 16."""
-    landmarks = _predict(model, photos, boxes, mirror=look.mirror)
+    landmarks = _predict(model, photos, crops, mirror=look.mirror)
     if look.narrower:
-        narrow = [box.square(NARROWER) for box in boxes]
+        narrow = [
+            dataclasses.replace(crop, box=crop.box.square(NARROWER))
+            for crop in crops
+        ]
         landmarks += _predict(model, photos, narrow, mirror=look.mirror)
         landmarks /= 2
     return landmarks
@@ -170,12 +177,11 @@ def _look(
 def _predict(
     model: FaceModel,
     photos: Sequence[Photo],
-    boxes: Sequence[BoundingBox],
+    crops: Sequence[FaceCrop],
     *,
     mirror: bool,
 ) -> Floats:
     """`(n, 68, 3)` landmarks in photo pixels, n at most 16."""
-    crops = [FaceCrop(box, model.input_size) for box in boxes]
     # Always as many, as compiled parts are made for each batch size.
     images = np.zeros((_BATCH, *2 * (model.input_size,), 3), np.float32)
     for row, (crop, photo) in enumerate(zip(crops, photos, strict=True)):

@@ -5,9 +5,11 @@ python -m training.look_errors --data-dir DATA lite
 Evaluation cuts the crop around an annotation, `Predictor` first around what a
 detector found, then around the landmarks that it predicted there. Here the
 first crop is as inexact as a training's (`Augmentation`), the second is cut
-around the landmarks of the first. The photos are those that `facegcn train`
-holds out, the points those that people annotated, so trainings can be compared
-without a benchmark's photos.
+around the landmarks of the first, and turned as `Predictor` does; other crops
+are cut around the teacher's landmarks and around the labels', as evaluations
+do. The photos are those that `facegcn train` holds out, the points those that
+people annotated, so trainings and choices of inference can be compared without
+a benchmark's photos.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import typer
 from numpy.typing import NDArray
 
 from tf_facegcn.geometry.morphable_model import MorphableModel
+from tf_facegcn.imaging.upright_crop import in_plane_roll, nearest_roll
 from tf_facegcn.models.face_gcn import FaceGCN
 from tf_facegcn.models.released_weights import load_model
 from training.config import get_config
@@ -28,9 +31,9 @@ from training.data.augmentation import Augmentation
 from training.label_quality import (
     LabelsOption,
     NumPhotosOption,
-    held_out_crops,
+    held_out_photos,
 )
-from training.scores import YAW_BINS, summarize
+from training.scores import YAW_BINS, landmark_errors, summarize
 from training.second_teacher import predict_around
 from training.systematic_errors import find_systematic_errors
 from training.teacher_correction import correct_teacher, human_point_matrix
@@ -47,24 +50,36 @@ _FIRST = Augmentation(
 _EXACT = Augmentation()
 
 
-def look_landmarks(model: FaceGCN, crops: AflwCrops) -> dict[str, Floats]:
+# A look that is compared with another one of the first network.
+_COMPARED_WITH = {"upright": "second"}
+
+
+def look_landmarks(
+    model: FaceGCN, crops: AflwCrops, label_landmarks: Floats
+) -> dict[str, Floats]:
     """Predicts the landmarks of photos in crops that were found differently.
 
     Args:
         model: A FaceGCN.
         crops: The photos.
+        label_landmarks: `(n, 68, 3)` those of the photos' labels, in units of
+            the stored crops.
 
     Returns:
-        `(n, 68, 3)` landmarks in units of the stored crops: `"teacher"`, of
-        the crop around the teacher's landmarks; `"first"`, of a crop that is
-        off by up to 8 % of its side and 0.85 to 1.2 times as magnified, the
-        same for every network, and shows the reflected photo beyond its end;
-        `"second"`, of the crop around `"first"`.
+        `(n, 68, 3)` landmarks in units of the stored crops: `"label"` and
+        `"teacher"`, of the crop around these landmarks; `"first"`, of a crop
+        that is off by up to 8 % of its side and 0.85 to 1.2 times as
+        magnified, the same for every network, and shows the reflected photo
+        beyond its end; `"second"`, of the crop around `"first"`; `"upright"`,
+        of that crop turned upright, as `Predictor` does.
     """
     network = model.at_vertices(model.landmarks)
+    template = np.asarray(model.template)[model.landmarks]
     indices = range(len(crops.jpegs))
 
-    def predict(landmarks: Floats, change: Augmentation) -> Floats:
+    def predict(
+        landmarks: Floats, change: Augmentation, rolls: Floats | None = None
+    ) -> Floats:
         return predict_around(
             network.predict_on_batch,
             model.input_size,
@@ -72,13 +87,17 @@ def look_landmarks(model: FaceGCN, crops: AflwCrops) -> dict[str, Floats]:
             indices,
             landmarks,
             change,
+            rolls,
         )
 
     first = predict(crops.teacher_landmarks, _FIRST)
+    rolls = np.array([nearest_roll(face, template) for face in first])
     return {
+        "label": predict(label_landmarks, _EXACT),
         "teacher": predict(crops.teacher_landmarks, _EXACT),
         "first": first,
         "second": predict(first, _EXACT),
+        "upright": predict(first, _EXACT, rolls),
     }
 
 
@@ -131,39 +150,83 @@ def main(
     data_dir: Annotated[Path, typer.Option(help="Folder of the photos.")],
     labels: LabelsOption = None,
     num_photos: NumPhotosOption = None,
+    least_roll: Annotated[
+        float, typer.Option(help="Only heads that lean as far, in degrees.")
+    ] = 0.0,
 ) -> None:
     """Prints a table of distances by yaw.
 
-    The last columns are the mean of the bins less the first network's, below
-    zero where it is better, and the standard error of that difference over
-    the photos; what another seed of the training would change is not in it.
+    Errors are those from human points; `labels` is the mean of the bins of the
+    68 landmarks' distance from the photos' labels. `change` is the mean of the
+    bins less the first network's, below zero where it is better (for upright
+    crops, less those of its second looks that are not turned), and `+-` the
+    standard error of that difference over the photos; what another seed of the
+    training would change is not in it.
     """
     count = num_photos or get_config("lite").num_validation
     crops = AflwCrops.load(data_dir)
     crops = crops._replace(human_points=human_targets(crops))
-    crops = held_out_crops(crops, labels, count)
+    crops, truth = held_out_photos(crops, labels, count)
+    if least_roll:
+        leaning = np.flatnonzero(np.abs(_rolls(crops)) >= least_roll)
+        crops, truth = crops.subset(leaning), truth[leaning]
+        typer.echo(f"{len(leaning)} photos")
     typer.echo(
         f"{'':<36}{'0-30':>7}{'30-60':>7}{'60-90':>7}{'bins':>7}"
-        f"{'change':>8}{'+-':>6}"
+        f"{'change':>8}{'+-':>6}{'labels':>8}{'change':>8}{'+-':>6}"
     )
-    first: dict[str, Floats] = {}
+    first: dict[str, tuple[Floats, Floats]] = {}
     for name in weights:
-        for look, landmarks in look_landmarks(load_model(name), crops).items():
-            errors = look_errors(crops, landmarks)
-            measured = np.isfinite(errors)
-            yaw = crops.yaw[measured]
-            row = summarize(errors[measured], yaw)
-            line = "".join(
-                f"{'-':>7}" if value is None else f"{value:7.2f}"
-                for value in (*row["bins"], row["mean_of_bins"])
+        found = look_landmarks(load_model(name), crops, truth)
+        for look, landmarks in found.items():
+            errors = (
+                look_errors(crops, landmarks),
+                landmark_errors(truth[..., :2], landmarks[..., :2]),
             )
-            if look in first:
-                change = (errors - first[look])[measured]
-                line += f"{summarize(change, yaw)['mean_of_bins']:8.3f}"
-                line += f"{standard_error(change, yaw):6.3f}"
-            else:
-                first[look] = errors
-            typer.echo(f"{f'{name}, {look}':<36}{line}")
+            compared = first.get(_COMPARED_WITH.get(look, look))
+            columns = _columns(errors, compared, crops.yaw)
+            typer.echo(f"{f'{name}, {look}':<36}{columns}")
+            first.setdefault(look, errors)
+
+
+def _rolls(crops: AflwCrops) -> Floats:
+    """`(n,)` in-plane rolls of the teacher's landmarks, degrees."""
+    head = MorphableModel.bundled()
+    template = head.mean[head.landmarks] * [1, -1, 1]
+    return np.array(
+        [
+            in_plane_roll(face[:, :2], template)
+            for face in crops.teacher_landmarks
+        ]
+    )
+
+
+def _columns(
+    errors: tuple[Floats, Floats],
+    compared: tuple[Floats, Floats] | None,
+    yaw: Floats,
+) -> str:
+    """A row of the table, without its name."""
+    human, from_labels = errors
+    measured = np.isfinite(human)
+    row = summarize(human[measured], yaw[measured])
+    line = "".join(
+        f"{'-':>7}" if value is None else f"{value:7.2f}"
+        for value in (*row["bins"], row["mean_of_bins"])
+    )
+    line += _change(human, compared and compared[0], yaw)
+    line += f"{summarize(from_labels, yaw)['mean_of_bins']:8.3f}"
+    return line + _change(from_labels, compared and compared[1], yaw)
+
+
+def _change(errors: Floats, compared: Floats | None, yaw: Floats) -> str:
+    if compared is None:
+        return " " * 14
+    change = errors - compared
+    measured = np.isfinite(change)
+    change, yaw = change[measured], yaw[measured]
+    mean = summarize(change, yaw)["mean_of_bins"]
+    return f"{mean:8.3f}{standard_error(change, yaw):6.3f}"
 
 
 def standard_error(values: Floats, yaw: Floats) -> float:

@@ -93,6 +93,7 @@ def predict_around(
     indices: Sequence[int],
     landmarks: Floats,
     change: Augmentation,
+    rolls: Floats | None = None,
 ) -> Floats:
     """Predicts landmarks in crops cut around others.
 
@@ -106,6 +107,8 @@ def predict_around(
             `indices`.
         change: How the crops differ from the exact ones; what is random in
             it depends on a photo's index alone.
+        rolls: `(n,)` degrees by which the crops are turned besides, as in
+            `FaceCrop`.
 
     Returns:
         `(n, 68, 3)` in units of the stored crops.
@@ -123,6 +126,7 @@ def predict_around(
                 change,
                 size,
                 np.random.default_rng(index),
+                0.0 if rolls is None else rolls[start + row],
             )
             images[row] = crop.image / np.float32(255)
             affines.append(crop.affine)

@@ -50,6 +50,41 @@ def test_a_point_lands_where_to_crop_says(box, spot, radius):
     np.testing.assert_allclose(found, expected, atol=0.1)
 
 
+@pytest.mark.parametrize("roll", [-150.0, -90.0, -30.0, 12.5, 60.0, 180.0])
+@pytest.mark.parametrize(
+    ("box", "radius"),
+    [
+        (BoundingBox(40.3, 31.7, 80.3, 71.7), 2.5),
+        (BoundingBox(3.1, 2.2, 113.3, 112.4), 6.0),
+        (BoundingBox(-20.4, -30.3, 181.6, 171.7), 9.0),
+    ],
+)
+def test_a_point_lands_where_to_crop_says_when_turned(box, radius, roll):
+    spot = (62.7, 49.2)
+    photo = photo_with_a_spot(*spot, width=120, height=110, radius=radius)
+    crop = FaceCrop(box, 64, roll)
+    expected = to_crop_pixels(crop.to_crop([spot])[0], 64)
+    found = center_of_spot(crop.crop(photo))
+    np.testing.assert_allclose(found, expected, atol=0.1)
+
+
+@pytest.mark.parametrize(("roll", "turns"), [(90, 3), (180, 2), (-90, 1)])
+def test_turned_by_quarters_the_crop_is_the_turned_crop(roll, turns):
+    photo = np.random.default_rng(0).integers(0, 256, (60, 70, 3), np.uint8)
+    box = BoundingBox(10.25, 8.5, 58.25, 56.5)
+    upright = FaceCrop(box, size=32).crop(photo)
+    turned = FaceCrop(box, 32, roll).crop(photo)
+    np.testing.assert_array_equal(turned, np.rot90(upright, turns))
+
+
+def test_a_roll_is_positive_counter_clockwise_as_seen():
+    # Up the photo from the centre: the top of an upright head. In the crop of
+    # a head that leans by a quarter to the left, its right side.
+    crop = FaceCrop(BoundingBox(0, 0, 256, 256), 64, roll=90.0)
+    found = crop.to_crop([[127.5, 27.5, 7.0]])
+    np.testing.assert_allclose(found, [[227.5, 127.5, 7.0]])
+
+
 def test_the_whole_photo_at_its_size_is_the_photo():
     photo = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     crop = FaceCrop(BoundingBox.of_photo(photo), size=48).crop(photo)
@@ -67,6 +102,9 @@ def test_to_photo_undoes_to_crop():
     points = np.random.default_rng(0).normal(100, 50, (2, 7, 3))
     crop = FaceCrop(BoundingBox(-7.3, 12.9, 193.1, 213.3), size=128)
     np.testing.assert_allclose(crop.to_photo(crop.to_crop(points)), points)
+    turned = FaceCrop(crop.box, 128, roll=-52.0)
+    np.testing.assert_allclose(turned.to_photo(turned.to_crop(points)), points)
+    assert abs(turned.to_crop(points) - crop.to_crop(points)).max() > 10
     flat = points[..., :2]
     np.testing.assert_allclose(
         crop.to_photo(flat), crop.to_photo(points)[..., :2]
@@ -122,6 +160,11 @@ def test_arguments_are_left_alone():
 def test_rejects_boxes_that_are_not_square():
     with pytest.raises(ValueError, match="must be square"):
         FaceCrop(BoundingBox(0, 0, 10, 11), size=8)
+
+
+def test_rejects_a_roll_that_is_no_number():
+    with pytest.raises(ValueError, match="roll=nan"):
+        FaceCrop(BoundingBox(0, 0, 10, 10), 8, float("nan"))
 
 
 def test_rejects_an_empty_crop_and_points_of_one_number():

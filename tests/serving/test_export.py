@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,8 +12,10 @@ from serving.export import difference, export, next_version
 from serving.loaded_model import LoadedModel
 from serving.serving_error import ServingError
 from serving.warmup import WARMUP_FILE
-from tests.imaging.photo_files import ASTRONAUT
+from tests.imaging.photo_files import ASTRONAUT, encode
 from tf_facegcn.imaging.bounding_box import BoundingBox
+from tf_facegcn.imaging.photo import read_photo
+from tf_facegcn.models.released_weights import WEIGHTS_FOLDER, load_model
 from tf_facegcn.predictor import Predictor
 
 BOX = (150, 40, 310, 210)
@@ -39,6 +42,21 @@ def photos(small_model):
 @pytest.fixture(scope="module")
 def loaded(exported):
     model = LoadedModel(exported)
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def lite():
+    if not (WEIGHTS_FOLDER / "lite.keras").exists():
+        pytest.skip("saved_models/lite.keras is not there")
+    return load_model("lite")
+
+
+@pytest.fixture(scope="module")
+def exported_lite(lite, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lite")
+    model = LoadedModel(export(lite, folder, 1, "A card."))
     yield model
     model.close()
 
@@ -94,6 +112,46 @@ def test_photo_files_give_what_the_predictor_finds(loaded, small_model, box):
         for each in found[name]:
             np.testing.assert_allclose(each, getattr(expected, name), atol=2e-3)
     np.testing.assert_allclose(found["vertices"][..., 2].mean(1), 0, atol=1e-3)
+
+
+def test_says_where_it_looked_last(loaded):
+    """An untrained network sees the mean head wherever it looks."""
+    data = np.array([ASTRONAUT.read_bytes()], object)
+    found = loaded.run(
+        "encoded_boxes", {"photos": data, "boxes": np.array([BOX], np.float32)}
+    )
+    left, top, right, bottom = found["crops"][0]
+    assert right - left == pytest.approx(bottom - top)
+    points = found["landmarks"][0, :, :2]
+    assert (points > [left, top]).all()
+    assert (points < [right, bottom]).all()
+    assert found["rolls"].tolist() == [0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("angle", [-40, 75])
+def test_a_leaning_face_is_found_as_the_predictor_finds_it(
+    lite, exported_lite, angle
+):
+    photo = read_photo(ASTRONAUT)
+    box = BoundingBox(*BOX)
+    turn = cv2.getRotationMatrix2D(box.center, angle, 1.0)
+    photo = cv2.warpAffine(photo, turn, photo.shape[1::-1])
+    (expected,) = Predictor(lite)(photo, [box])
+    assert expected.pose.roll == pytest.approx(angle, abs=10)
+    found = exported_lite.run(
+        "encoded_boxes",
+        {
+            "photos": np.array([encode(photo)], object),
+            "boxes": np.array([BOX], np.float32),
+        },
+    )
+    (roll,) = found["rolls"]
+    assert roll % 15 == 0
+    assert roll == pytest.approx(angle, abs=20)
+    np.testing.assert_allclose(
+        found["vertices"][0], expected.vertices, atol=2e-3
+    )
 
 
 def test_as_many_boxes_as_photos(loaded):

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.photo_graph import (
+    Crop,
     checked_box,
     crop_photo,
     decode_photo,
-    landmarks_crop,
     square,
     to_photo,
+    upright_crop,
 )
 from tests.imaging.photo_files import (
     ASTRONAUT,
@@ -29,6 +30,8 @@ from tests.imaging.photo_files import (
 from tf_facegcn.imaging import photo as photo_reader
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import FaceCrop
+from tf_facegcn.imaging.upright_crop import ROLL_STEP
+from tf_facegcn.imaging.upright_crop import upright_crop as numpy_upright_crop
 
 MAX_PIXELS = 2_000_000
 
@@ -45,7 +48,33 @@ def decode(data):
     ]
 )
 def crop(photo, box):
-    return crop_photo(photo, box, 32)
+    return crop_photo(photo, Crop.of_box(box), 32)
+
+
+# The mean head's landmarks, in any unit: here leaves of a spiral.
+TEMPLATE = np.stack(
+    [np.sqrt(np.arange(68)) * f(np.arange(68)) for f in (np.cos, np.sin)], 1
+)
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec((None, None, 3), tf.uint8),
+        tf.TensorSpec((68, 3), tf.float64),
+    ]
+)
+def turned_crop(photo, landmarks):
+    turned = upright_crop(landmarks, TEMPLATE)
+    points = to_photo(tf.cast(landmarks, tf.float32), turned)
+    return turned, crop_photo(photo, turned, 32), points
+
+
+def leaning(roll, center, scale):
+    """The template's landmarks, of a head of some roll in degrees."""
+    angle = np.radians(roll)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    points = TEMPLATE @ [[cosine, -sine], [sine, cosine]] * scale + center
+    return np.concatenate([points, np.arange(68.0)[:, None]], axis=1)
 
 
 def with_png_orientation(data, orientation, order=">"):
@@ -150,17 +179,35 @@ def test_crops_far_away_and_enormous_boxes():
     np.testing.assert_array_equal(crop(photo, large.as_tuple()), expected)
 
 
-def test_maps_points_and_boxes_as_the_predictor_does():
-    points = np.random.default_rng(0).uniform(0, 256, (1, 68, 3))
-    points = points.astype(np.float32)
-    box = BoundingBox(10.3, 20.7, 74.4, 80.1).square()
-    found = to_photo(points, tf.constant([box.as_tuple()], tf.float64))
-    expected = FaceCrop(box, 8).to_photo(points[0])
-    expected[:, 2] -= expected[:, 2].mean()
-    np.testing.assert_allclose(found[0], expected, rtol=1e-12, atol=1e-12)
-    crops = landmarks_crop(found)
-    around = BoundingBox.from_points(expected).landmarks_crop()
-    np.testing.assert_allclose(crops[0], around.as_tuple(), rtol=1e-12)
+@given(
+    roll=st.floats(-180, 180).filter(
+        # Between two steps either may be the nearer.
+        lambda roll: abs(roll / ROLL_STEP % 1 - 0.5) > 1e-6
+    ),
+    x=st.floats(-100, 300),
+    y=st.floats(-100, 300),
+    scale=st.floats(0.1, 60),
+    width=st.integers(1, 200),
+    height=st.integers(1, 200),
+)
+def test_crops_around_landmarks_as_the_predictor_does(
+    roll, x, y, scale, width, height
+):
+    photo = np.random.default_rng(0).integers(
+        0, 256, (height, width, 3), np.uint8
+    )
+    landmarks = leaning(roll, (x, y), scale)
+    expected = numpy_upright_crop(landmarks, TEMPLATE, 32)
+    turned, pixels, points = turned_crop(photo, landmarks)
+    assert turned.roll == expected.roll
+    np.testing.assert_allclose(turned.box, expected.box.as_tuple(), rtol=1e-9)
+    np.testing.assert_array_equal(pixels, expected.crop(photo))
+    mapped = expected.to_photo(landmarks.astype(np.float32))
+    mapped[:, 2] -= mapped[:, 2].mean()
+    np.testing.assert_allclose(points, mapped, rtol=1e-9, atol=1e-9)
+
+
+def test_squares_as_the_predictor_does():
     given_box = BoundingBox(1, 2, 31, 12)
     np.testing.assert_array_equal(
         square(tf.constant(given_box.as_tuple(), tf.float64)),

@@ -3,8 +3,10 @@ import pytest
 
 from training import label_quality
 from training.data.photo_source import split_indices
+from training.fit_labels import label_landmarks
 from training.label_quality import (
-    held_out_crops,
+    HeldOutPhotos,
+    held_out_photos,
     hidden_label_distances,
     main,
 )
@@ -82,7 +84,8 @@ def test_table_has_three_rows_a_share(
         return miniature_crops
 
     monkeypatch.setattr(label_quality, "with_second_teacher", average)
-    monkeypatch.setattr(label_quality, "held_out_crops", lambda *_: misled)
+    held = HeldOutPhotos(misled, misled.teacher_landmarks)
+    monkeypatch.setattr(label_quality, "held_out_photos", lambda *_: held)
     monkeypatch.setattr(label_quality.AflwCrops, "load", lambda _: misled)
     monkeypatch.setattr(
         label_quality.MorphableModel, "bundled", lambda: miniature_model
@@ -111,13 +114,16 @@ def test_the_photos_are_those_that_trainings_hold_out(
     monkeypatch.setattr(label_quality, "labels_for", refuse)
     head = label_quality.MorphableModel
     monkeypatch.setattr(head, "bundled", lambda: miniature_model)
-    held = held_out_crops(miniature_crops, path, 3)
+    held, landmarks = held_out_photos(miniature_crops, path, 3)
     _, indices = split_indices(len(labels), 3, 0)
     expected = labels.photo_indices[indices]
     np.testing.assert_array_equal(held.names, miniature_crops.names[expected])
     assert held.jpegs == [miniature_crops.jpegs[i] for i in expected]
     np.testing.assert_array_equal(held.yaw, miniature_crops.yaw[expected])
-    more = held_out_crops(miniature_crops, path, 5)
+    np.testing.assert_allclose(
+        landmarks, label_landmarks(labels, miniature_model)[indices]
+    )
+    more, _ = held_out_photos(miniature_crops, path, 5)
     assert set(held.names) < set(more.names)
 
 
@@ -125,4 +131,4 @@ def test_labels_of_another_model_are_refused(miniature_crops, labels, tmp_path):
     path = tmp_path / "labels.npz"
     labels.save(path)
     with pytest.raises(ValueError, match="labels of the bundled head, with"):
-        held_out_crops(miniature_crops, path, 3)
+        held_out_photos(miniature_crops, path, 3)

@@ -5,6 +5,7 @@ from tests.fake_model import FakeFaceModel
 from tests.training.miniature import make_faces, write_aflw2000
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.detection import Detection
+from tf_facegcn.imaging.upright_crop import in_plane_roll
 from training.data.aflw2000 import Aflw2000
 from training.landmark_prediction import LookOptions, predict_landmarks
 
@@ -47,6 +48,19 @@ def test_a_refinement_crops_around_the_landmarks_just_predicted(data):
     )
 
 
+def test_a_refinement_turns_the_crop_upright(data):
+    """The stand-in leans by as much in every crop, so each look adds that."""
+    model = FakeFaceModel(pose=(0.0, 0.0, 37.0))
+    template = model.template[model.landmarks]
+    rolls = []
+    for number in range(3):
+        look = LookOptions(num_refinements=number, narrower=True)
+        found, _ = predict_landmarks(model, data, look)
+        rolls.append([in_plane_roll(face[:, :2], template) for face in found])
+    expected = np.repeat([[37.0], [30 + 37], [60 + 37]], 4, axis=1)
+    np.testing.assert_allclose(rolls, expected, atol=0.01)
+
+
 def test_from_the_detector_the_face_that_overlaps_most_is_taken(data):
     truths = [crop_of(landmarks) for landmarks in data.landmarks]
     near = [box.square(1.2) for box in truths]
@@ -81,6 +95,7 @@ class Symmetric:
 
     input_size = 32
     landmarks = np.arange(68)
+    template = np.zeros((68, 3), np.float32)
 
     def __init__(self, error):
         self.error = error

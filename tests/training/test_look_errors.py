@@ -3,8 +3,10 @@ import pytest
 
 from tests.training.miniature import make_faces
 from tests.training.test_second_teacher import Bright, spot
+from tf_facegcn.imaging.upright_crop import in_plane_roll
 from training import look_errors, second_teacher
 from training.data.aflw_crops import AflwCrops, crop_pixels_to_units
+from training.label_quality import HeldOutPhotos
 from training.look_errors import (
     human_targets,
     look_landmarks,
@@ -13,12 +15,18 @@ from training.look_errors import (
 )
 from training.teacher_correction import human_point_matrix
 
+LOOKS = ["label", "teacher", "first", "second", "upright"]
+
 
 class Faces(Bright):
     """A network that puts a face, always as large, around the light."""
 
-    def __init__(self, aside=0.0):
+    def __init__(self, aside=0.0, roll=0.0):
         angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
+        circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        self.template = circle
+        # Counter-clockwise as seen, with y down.
+        angles = angles - np.radians(roll)
         circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
         self.face = 80 * circle + [aside, 0]
         self.places = []
@@ -49,8 +57,8 @@ def spotted(miniature_crops, monkeypatch):
 
 def test_every_look_is_in_units_of_the_stored_crop(spotted):
     crops, expected = spotted
-    looks = look_landmarks(Faces(), crops)
-    assert list(looks) == ["teacher", "first", "second"]
+    looks = look_landmarks(Faces(roll=50), crops, crops.teacher_landmarks + 9)
+    assert list(looks) == LOOKS
     for landmarks in looks.values():
         assert landmarks.shape == crops.teacher_landmarks.shape
         found = landmarks[..., :2].mean(axis=1)
@@ -60,22 +68,39 @@ def test_every_look_is_in_units_of_the_stored_crop(spotted):
 def test_the_second_crop_is_cut_around_the_first_landmarks(spotted):
     crops, _ = spotted
     network = Faces()
-    look_landmarks(network, crops)
-    count = len(crops.jpegs)
-    first, teacher, second = np.split(
-        np.array(network.places), [count, 2 * count]
+    look_landmarks(network, crops, crops.teacher_landmarks + 7)
+    first, label, teacher, second, upright = np.split(
+        np.array(network.places), 5
     )
+    side = 2**0.5 * np.ptp(crops.teacher_landmarks[..., :2], axis=1).max(axis=1)
+    aside = np.repeat(7 * 256 / side[:, None], 2, axis=1)
+    np.testing.assert_allclose(teacher - label, aside, atol=0.6)
     assert np.abs(teacher - 127.5).min() > 3
     assert np.abs(first - teacher).max() > 10
     assert np.abs(first - teacher).max() < 0.08 * 256 + 5
     assert np.abs(second - 127.5).max() < 1.5
+    np.testing.assert_array_equal(upright, second)
+
+
+def test_the_upright_crop_is_turned_as_the_landmarks_lean(spotted):
+    crops, _ = spotted
+    network = Faces(aside=30, roll=50)
+    looks = look_landmarks(network, crops, crops.teacher_landmarks)
+    rolls = {
+        look: [in_plane_roll(face[:, :2], network.template) for face in found]
+        for look, found in looks.items()
+    }
+    np.testing.assert_allclose(rolls["first"], 50, atol=1e-6)
+    np.testing.assert_allclose(rolls["second"], 50, atol=1e-6)
+    # Cut as if the head leaned by 45 degrees, and leaning by 50 in that.
+    np.testing.assert_allclose(rolls["upright"], 95, atol=1e-6)
 
 
 def test_first_crops_are_the_same_for_every_network(spotted):
     crops, _ = spotted
     networks = Faces(), Faces(aside=20)
     for network in networks:
-        look_landmarks(network, crops)
+        look_landmarks(network, crops, crops.teacher_landmarks)
     count = len(crops.jpegs)
     np.testing.assert_array_equal(
         networks[0].places[:count], networks[1].places[:count]
@@ -130,7 +155,8 @@ def test_table_compares_with_the_first_network(spotted, monkeypatch, capsys):
     crops, _ = spotted
     networks = {"good": Faces(), "worse": Faces(aside=12)}
     monkeypatch.setattr(look_errors, "load_model", networks.__getitem__)
-    monkeypatch.setattr(look_errors, "held_out_crops", lambda *_: crops)
+    held = HeldOutPhotos(crops, crops.teacher_landmarks)
+    monkeypatch.setattr(look_errors, "held_out_photos", lambda *_: held)
     monkeypatch.setattr(look_errors.AflwCrops, "load", lambda _: crops)
 
     monkeypatch.setattr(look_errors, "human_targets", lambda _: None)
@@ -146,15 +172,52 @@ def test_table_compares_with_the_first_network(spotted, monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()[1:]
     names = [line.split()[:2] for line in lines]
     assert names == [
-        [f"{network},", look]
-        for network in ("good", "worse")
-        for look in ("teacher", "first", "second")
+        [f"{network},", look] for network in ("good", "worse") for look in LOOKS
     ]
     # Twelve units of the network's crop to the right.
-    for line in lines[3:]:
-        change, deviation = map(float, line.split()[-2:])
+    for line in lines[len(LOOKS) :]:
+        change, deviation = map(float, line.split()[-5:-3])
         assert change > 4
         assert 0 < deviation < 2
+    # From the labels, which stand in the middle of every exact crop, too.
+    aside, change, deviation = map(float, lines[len(LOOKS)].split()[-3:])
+    good = float(lines[0].split()[-1])
+    assert aside - good == pytest.approx(change, abs=0.002)
+    assert abs(change) > 0.5
+    # Turned crops of the first network against those that are not.
+    change = float(lines[LOOKS.index("upright")].split()[-5])
+    assert change == pytest.approx(0, abs=1e-3)
+
+
+def test_only_heads_that_lean(spotted, monkeypatch, capsys, miniature_model):
+    crops, _ = spotted
+    monkeypatch.setattr(
+        look_errors.MorphableModel, "bundled", lambda: miniature_model
+    )
+    template = miniature_model.mean[miniature_model.landmarks] * [1, -1, 1]
+    leaning = np.array(
+        [
+            abs(in_plane_roll(face[:, :2], template)) >= 8
+            for face in crops.teacher_landmarks
+        ]
+    )
+    assert 0 < leaning.sum() < len(leaning)
+    held = HeldOutPhotos(crops, crops.teacher_landmarks)
+    monkeypatch.setattr(look_errors, "held_out_photos", lambda *_: held)
+    monkeypatch.setattr(look_errors.AflwCrops, "load", lambda _: crops)
+    monkeypatch.setattr(look_errors, "human_targets", lambda _: None)
+    monkeypatch.setattr(look_errors, "load_model", lambda _: Faces())
+    seen = []
+
+    def errors(part, landmarks):
+        seen.append(part.names)
+        return np.zeros(len(landmarks))
+
+    monkeypatch.setattr(look_errors, "look_errors", errors)
+    main(["any"], data_dir="anywhere", least_roll=8.0)
+    assert f"{leaning.sum()} photos" in capsys.readouterr().out
+    for names in seen:
+        np.testing.assert_array_equal(names, crops.names[leaning])
 
 
 def test_standard_error_is_that_of_a_mean_of_bins():

@@ -17,8 +17,7 @@ WEIGHT_BITS = 11
 class CropAxis:
     """How a crop reads one axis of a photo.
 
-    Only the pixels `[first, last)` are read, in blocks of `block`; crop pixel
-    `j` has its centre at `scale * j + offset` in these blocks. Cutting this
+    Only the pixels `[first, last)` are read, in blocks of `block`. Cutting this
     part out first keeps big photos fast. The same formulas stand in
     `serving/photo_graph.py` for exported models.
     """
@@ -26,12 +25,10 @@ class CropAxis:
     first: int
     last: int
     block: int
-    scale: float
-    offset: float
 
     @classmethod
     def of_crop(
-        cls, start: float, stop: float, length: int, size: int
+        cls, start: float, stop: float, length: int, step: float
     ) -> CropAxis:
         """Places a crop on an axis.
 
@@ -39,20 +36,14 @@ class CropAxis:
             start: Where the crop begins, edge coordinate in photo pixels.
             stop: Where it ends.
             length: Pixels of the photo.
-            size: Pixels of the crop.
+            step: Photo pixels in a crop pixel.
         """
-        step = (stop - start) / size  # Photo pixels in a crop pixel.
         block = min(max(1, round(step)), length)
         # One block more on each side, for the neighbours that bilinear
         # sampling asks for.
         first = max(0, (math.floor(start / block) - 1) * block)
         last = min(length, (math.ceil(stop / block) + 1) * block)
-        scale = step / block
-        # The centre of crop pixel j is at the edge coordinate
-        # start + (j + 0.5) * step of the photo; of block b, at
-        # first + (b + 0.5) * block.
-        offset = (start - first) / block + 0.5 * scale - 0.5
-        return cls(first, last, block, scale, offset)
+        return cls(first, last, block)
 
     @property
     def num_blocks(self) -> int:
@@ -60,19 +51,22 @@ class CropAxis:
         return -(-(self.last - self.first) // self.block)
 
     def neighbors(
-        self, size: int
+        self, edges: NDArray[np.float64]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int32]]:
         """Finds the two blocks that each crop pixel lies between.
 
         Args:
-            size: Pixels of the crop.
+            edges: Where the crop's pixels have their centres, edge coordinates
+                in photo pixels, of any shape.
 
         Returns:
-            `(size,)` indices of the block before and of the one after, which
-            are `num_blocks` beyond the photo, and the `(size,)` weights of the
-            one after, in 2048ths.
+            Indices of the block before and of the one after, which are
+            `num_blocks` beyond the photo, and the weights of the one after, in
+            2048ths.
         """
-        positions = self.scale * np.arange(size) + self.offset
+        # The centre of block b is at the edge coordinate
+        # first + (b + 0.5) * block.
+        positions = (edges - self.first) / self.block - 0.5
         before = np.floor(positions)
         weights = np.rint((positions - before) * 2**WEIGHT_BITS)
         indices = [self._in_photo(before), self._in_photo(before + 1)]
@@ -84,7 +78,11 @@ class CropAxis:
 
 
 def resample(
-    part: NDArray[np.uint8], rows: CropAxis, columns: CropAxis, size: int
+    part: NDArray[np.uint8],
+    rows: CropAxis,
+    columns: CropAxis,
+    row_edges: NDArray[np.float64],
+    column_edges: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
     """Samples a crop from the part of a photo that its axes read.
 
@@ -92,7 +90,10 @@ def resample(
         part: `(height, width, 3)` uint8, pixels `[first, last)` of both axes.
         rows: The vertical axis.
         columns: The horizontal one.
-        size: Pixels of the crop on a side.
+        row_edges: Where the crop's pixels lie on the vertical axis, see
+            `CropAxis.neighbors`; `(size, size)`, or `(size, 1)` where whole
+            rows lie alike.
+        column_edges: The same on the horizontal one, or `(1, size)`.
 
     Returns:
         `(size, size, 3)` uint8; black beyond the photo.
@@ -100,10 +101,19 @@ def resample(
     blocks = _block_means(part, rows, columns)
     # One row and one column of black, for what lies beyond the photo.
     blocks = np.pad(blocks, ((0, 1), (0, 1), (0, 0)))
-    above, below, weights = rows.neighbors(size)
-    mixed = _mix(blocks[above], blocks[below], weights[:, None, None])
-    left, right, weights = columns.neighbors(size)
-    mixed = _mix(mixed[:, left], mixed[:, right], weights[:, None])
+    flat = blocks.reshape(-1, blocks.shape[-1])
+    above, below, down = rows.neighbors(row_edges)
+    left, right, across = columns.neighbors(column_edges)
+    above, below = above * blocks.shape[1], below * blocks.shape[1]
+    first, second = (
+        _mix(
+            flat.take(above + column, axis=0),
+            flat.take(below + column, axis=0),
+            down[..., None],
+        )
+        for column in (left, right)
+    )
+    mixed = _mix(first, second, across[..., None])
     half = 1 << 2 * WEIGHT_BITS - 1
     return (mixed + half >> 2 * WEIGHT_BITS).astype(np.uint8)
 

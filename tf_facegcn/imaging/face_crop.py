@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,15 +33,19 @@ class FaceCrop:
 
     The map from photo pixels to crop units is
     `u = (x + 0.5 - left) * 256 / side - 0.5`, the same for `v`, and
-    `z * 256 / side` for depths.
+    `z * 256 / side` for depths. With `roll`, x and y are turned about the
+    box's centre before.
 
     Args:
         box: Square box in the photo's pixels, which may reach beyond the
             photo.
         size: Side of the crop, in crop pixels.
+        roll: The crop is the box, turned about its centre by so many degrees
+            counter-clockwise as seen; it shows a head of this roll upright.
 
     Raises:
-        ValueError: If the box is not square or `size` is not positive.
+        ValueError: If the box is not square, `size` is not positive or `roll`
+            is not finite.
 
     Example:
         >>> crop = FaceCrop(BoundingBox(100, 50, 228, 178), size=128)
@@ -50,6 +55,7 @@ class FaceCrop:
 
     box: BoundingBox
     size: int
+    roll: float = 0.0
 
     def __post_init__(self) -> None:
         difference = abs(self.box.width - self.box.height)
@@ -62,6 +68,8 @@ class FaceCrop:
             raise ValueError(
                 f"size must be at least 1. Received: size={self.size}"
             )
+        if not math.isfinite(self.roll):
+            raise ValueError(f"roll must be finite. Received: roll={self.roll}")
 
     def crop(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Cuts the crop out of a photo.
@@ -79,13 +87,29 @@ class FaceCrop:
             `(size, size, 3)` uint8.
         """
         height, width = photo.shape[:2]
-        box, size = self.box, self.size
-        columns = CropAxis.of_crop(box.left, box.right, width, size)
-        rows = CropAxis.of_crop(box.top, box.bottom, height, size)
+        side, size = self.box.width, self.size
+        cosine, sine = self._cosine_and_sine()
+        center_x, center_y = self.box.center
+        step = side / size
+        # Half of what the turned square covers of each axis.
+        reach = 0.5 * side * (abs(cosine) + abs(sine))
+        columns = CropAxis.of_crop(
+            center_x - reach, center_x + reach, width, step
+        )
+        rows = CropAxis.of_crop(
+            center_y - reach, center_y + reach, height, step
+        )
         if columns.first >= columns.last or rows.first >= rows.last:
             return np.zeros((size, size, 3), np.uint8)
         part = photo[rows.first : rows.last, columns.first : columns.last]
-        return resample(part, rows, columns, size)
+        offsets = (np.arange(size, dtype=np.float64) + 0.5) * step - 0.5 * side
+        across, down = offsets[np.newaxis], offsets[:, np.newaxis]
+        x = center_x + cosine * across
+        y = center_y + cosine * down
+        if sine:
+            x = x + sine * down
+            y = y - sine * across
+        return resample(part, rows, columns, y, x)
 
     def to_photo(self, points: ArrayLike) -> NDArray[np.float64]:
         """Maps crop units to photo pixels.
@@ -99,9 +123,14 @@ class FaceCrop:
         array = _checked_points(points)
         side = self.box.width
         mapped = array * (side / CROP_UNITS)
-        shift = 0.5 * side / CROP_UNITS - 0.5
-        mapped[..., 0] += self.box.left + shift
-        mapped[..., 1] += self.box.top + shift
+        shift = 0.5 * side / CROP_UNITS
+        cosine, sine = self._cosine_and_sine()
+        # From the crop's centre, in photo pixels.
+        across = mapped[..., 0] + (shift - 0.5 * side)
+        down = mapped[..., 1] + (shift - 0.5 * side)
+        center_x, center_y = self.box.center
+        mapped[..., 0] = cosine * across + sine * down + (center_x - 0.5)
+        mapped[..., 1] = cosine * down - sine * across + (center_y - 0.5)
         return mapped
 
     def to_crop(self, points: ArrayLike) -> NDArray[np.float64]:
@@ -109,9 +138,18 @@ class FaceCrop:
         array = _checked_points(points)
         scale = CROP_UNITS / self.box.width
         mapped = array * scale
-        mapped[..., 0] += (0.5 - self.box.left) * scale - 0.5
-        mapped[..., 1] += (0.5 - self.box.top) * scale - 0.5
+        cosine, sine = self._cosine_and_sine()
+        center_x, center_y = self.box.center
+        x = mapped[..., 0] + (0.5 - center_x) * scale
+        y = mapped[..., 1] + (0.5 - center_y) * scale
+        shift = 0.5 * CROP_UNITS - 0.5
+        mapped[..., 0] = cosine * x - sine * y + shift
+        mapped[..., 1] = sine * x + cosine * y + shift
         return mapped
+
+    def _cosine_and_sine(self) -> tuple[float, float]:
+        angle = math.radians(self.roll)
+        return math.cos(angle), math.sin(angle)
 
 
 def _checked_points(points: ArrayLike) -> NDArray[np.float64]:

@@ -133,6 +133,7 @@ def augment(
     augmentation: Augmentation,
     size: int,
     generator: np.random.Generator,
+    roll: float = 0.0,
 ) -> AugmentedCrop:
     """Cuts the network's crop out of a stored crop, randomly changed.
 
@@ -146,8 +147,9 @@ def augment(
         augmentation: How much to change.
         size: Side of the network's input in pixels.
         generator: Source of all randomness.
+        roll: Degrees by which the crop is turned besides, as in `FaceCrop`.
     """
-    affine, mirrored = draw_affine(landmarks, augmentation, generator)
+    affine, mirrored = draw_affine(landmarks, augmentation, generator, roll)
     pixels = _in_pixels(affine, image.shape[0], size)
     changed = cv2.warpAffine(
         image,
@@ -164,6 +166,7 @@ def draw_affine(
     landmarks: Floats,
     augmentation: Augmentation,
     generator: np.random.Generator,
+    roll: float = 0.0,
 ) -> tuple[Floats, bool]:
     """Draws the geometric change.
 
@@ -171,6 +174,7 @@ def draw_affine(
         landmarks: `(68, 2)` or `(68, 3)` in units of the stored crop.
         augmentation: How much to change.
         generator: Source of all randomness.
+        roll: Degrees by which the crop is turned besides, as in `FaceCrop`.
 
     Returns:
         The `(3, 4)` map to units of the network's crop and whether it mirrors.
@@ -181,7 +185,7 @@ def draw_affine(
         generator.random() < augmentation.large_rotation
     ):
         rotation = _LARGE_ROTATION
-    angle = math.radians(generator.uniform(-rotation, rotation))
+    angle = math.radians(roll + generator.uniform(-rotation, rotation))
     magnification, shift = _draw_frame(augmentation, generator)
     mirrored = bool(generator.random() < augmentation.mirror)
     cosine, sine = math.cos(angle), math.sin(angle)
