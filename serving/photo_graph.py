@@ -140,6 +140,12 @@ def upright_crop(landmarks: tf.Tensor, template: NDArray[np.floating]) -> Crop:
         landmarks: `(68, 3)` float64 in a photo's pixels.
         template: `(68, 2)` or `(68, 3)`, those of the mean head, y down.
     """
+    # NaN would become an index that is not in the tables.
+    landmarks = _checked(
+        landmarks,
+        tf.reduce_all(tf.math.is_finite(landmarks)),
+        "The network's output is not finite, so its weights are damaged",
+    )
     points = landmarks[:, :2]
     reference = np.asarray(template, np.float64)[:, :2]
     reference = reference - reference.mean(axis=0)

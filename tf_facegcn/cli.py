@@ -135,7 +135,8 @@ def evaluate(  # noqa: PLR0913
         typer.Option(
             min=0,
             metavar="N",
-            help="Crop again around the predicted landmarks, so often.  "
+            help="Crop again around the predicted landmarks, upright, so "
+            "often.  "
             "[default: 0 from the truth, 1 from the detector]",
         ),
     ] = None,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tf_facegcn.imaging.drawing import Drawing
 from tf_facegcn.imaging.photo import read_photo
+from tf_facegcn.imaging.upright_crop import ROLL_STEP
 from training.data.aflw2000 import Aflw2000
 from training.landmark_prediction import (
     NARROWER,
@@ -123,6 +124,12 @@ def evaluate(
             "num_missed": int(missed.sum()),
         }
         protocol = {**PROTOCOL, "crop": _CROPS[look.boxes]}
+        if look.resolved_refinements:
+            protocol["refinements"] = (
+                f"{look.resolved_refinements}: the crop around the landmarks "
+                "just predicted, turned upright by the nearest multiple of "
+                f"{ROLL_STEP} degrees"
+            )
         if look.narrower:
             protocol["narrower"] = (
                 f"mean with a crop of {NARROWER:.3f} of this one's side"

@@ -48,8 +48,6 @@ _FIRST = Augmentation(
     scale_max=_LITE.scale_max,
 )
 _EXACT = Augmentation()
-
-
 # A look that is compared with another one of the first network.
 _COMPARED_WITH = {"upright": "second"}
 
@@ -169,6 +167,12 @@ def main(
     crops, truth = held_out_photos(crops, labels, count)
     if least_roll:
         leaning = np.flatnonzero(np.abs(_rolls(crops)) >= least_roll)
+        if not len(leaning):
+            raise typer.BadParameter(
+                f"no head leans by {least_roll:g} degrees; expected fewer "
+                "degrees, or more photos (--num-photos)",
+                param_hint="--least-roll",
+            )
         crops, truth = crops.subset(leaning), truth[leaning]
         typer.echo(f"{len(leaning)} photos")
     typer.echo(
@@ -234,10 +238,15 @@ def standard_error(values: Floats, yaw: Floats) -> float:
 
     Args:
         values: `(n,)`, one a photo.
-        yaw: `(n,)` absolute yaw in degrees; none or several in each bin.
+        yaw: `(n,)` absolute yaw in degrees.
+
+    Returns:
+        NaN if a bin has one value only.
     """
     number = np.searchsorted(YAW_BINS, yaw, side="left")
     bins = [values[number == index] for index in np.unique(number)]
+    if min(map(len, bins)) < 2:
+        return float("nan")
     variances = [part.var(ddof=1) / len(part) for part in bins]
     return float(np.sqrt(np.sum(variances)) / len(bins))
 

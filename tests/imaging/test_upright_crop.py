@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tf_facegcn.geometry.camera import compose_camera, project
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import CROP_UNITS
 from tf_facegcn.imaging.upright_crop import in_plane_roll, upright_crop
@@ -26,6 +27,18 @@ def test_a_head_that_leans_to_the_left_by_hand():
 @pytest.mark.parametrize("roll", [-170, -90, -14, 0, 3, 45, 120, 179])
 def test_finds_the_roll(roll):
     assert in_plane_roll(leaning(roll), TEMPLATE) == pytest.approx(roll)
+
+
+@pytest.mark.parametrize(("yaw", "expected"), [(90.0, -30), (-90.0, 30)])
+def test_a_nod_in_profile_is_a_lean(yaw, expected):
+    """A head that faces the right and looks down has turned clockwise."""
+    generator = np.random.default_rng(0)
+    # Symmetric, long from the brows to the chin, with y up.
+    half = generator.normal(0, [20.0, 40.0, 10.0], (34, 3))
+    head = np.concatenate([half, half * [-1, 1, 1]])
+    camera = compose_camera(1.0, yaw, 30.0, 0.0, np.zeros(3))
+    crop = upright_crop(project(head, camera), head * [1, -1, 1], 64)
+    assert abs(crop.roll - expected) <= 15
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,12 @@ def test_a_leaning_face_is_found_as_the_predictor_finds_it(
     )
 
 
+def test_no_photos_give_no_meshes(loaded, small_model):
+    found = loaded.run("encoded", {"photos": np.zeros(0, object)})
+    assert found["vertices"].shape == (0, len(small_model.template), 3)
+    assert found["rolls"].shape == (0,)
+
+
 def test_as_many_boxes_as_photos(loaded):
     data = np.array([ASTRONAUT.read_bytes()], object)
     with pytest.raises(ServingError, match="as many boxes as photos"):

@@ -200,11 +200,18 @@ def test_crops_around_landmarks_as_the_predictor_does(
     expected = numpy_upright_crop(landmarks, TEMPLATE, 32)
     turned, pixels, points = turned_crop(photo, landmarks)
     assert turned.roll == expected.roll
-    np.testing.assert_allclose(turned.box, expected.box.as_tuple(), rtol=1e-9)
+    np.testing.assert_array_equal(turned.box, expected.box.as_tuple())
     np.testing.assert_array_equal(pixels, expected.crop(photo))
     mapped = expected.to_photo(landmarks.astype(np.float32))
     mapped[:, 2] -= mapped[:, 2].mean()
     np.testing.assert_allclose(points, mapped, rtol=1e-9, atol=1e-9)
+
+
+def test_landmarks_that_are_no_numbers_are_an_error():
+    landmarks = leaning(0, (50, 50), 5)
+    landmarks[7, 1] = np.nan
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not finite"):
+        turned_crop(noise(), landmarks)
 
 
 def test_squares_as_the_predictor_does():

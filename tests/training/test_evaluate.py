@@ -59,6 +59,12 @@ def test_how_the_network_looked_is_written_down(folder, tmp_path, monkeypatch):
     assert written["narrower"] is True
     assert written["mirror"] is False
     assert written["num_refinements"] == 0
+    assert "refinements" not in written["protocol"]
+    look = LookOptions(num_refinements=2)
+    metrics = evaluate("aflw2000", folder, "w.keras", output, look=look)
+    told = metrics["protocol"]["refinements"]
+    assert told.startswith("2: ")
+    assert "15 degrees" in told
 
 
 def test_figures_and_files_worked_out_by_hand(folder, landmarks, tmp_path):

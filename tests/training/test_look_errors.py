@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import typer
 
 from tests.training.miniature import make_faces
 from tests.training.test_second_teacher import Bright, spot
@@ -216,6 +217,8 @@ def test_only_heads_that_lean(spotted, monkeypatch, capsys, miniature_model):
     monkeypatch.setattr(look_errors, "look_errors", errors)
     main(["any"], data_dir="anywhere", least_roll=8.0)
     assert f"{leaning.sum()} photos" in capsys.readouterr().out
+    with pytest.raises(typer.BadParameter, match="no head leans by 170"):
+        main(["any"], data_dir="anywhere", least_roll=170.0)
     for names in seen:
         np.testing.assert_array_equal(names, crops.names[leaning])
 
@@ -231,3 +234,8 @@ def test_standard_error_is_that_of_a_mean_of_bins():
         standard_error(generator.normal(0, 2, len(yaw)), yaw) for _ in range(50)
     ]
     assert np.mean(found) == pytest.approx(np.std(draws), rel=0.08)
+
+
+def test_a_bin_of_one_photo_has_no_standard_error():
+    yaw = np.array([3.0, 5.0, 80.0])
+    assert np.isnan(standard_error(np.array([1.0, 2.0, 4.0]), yaw))

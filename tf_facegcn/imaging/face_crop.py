@@ -41,7 +41,7 @@ class FaceCrop:
             photo.
         size: Side of the crop, in crop pixels.
         roll: The crop is the box, turned about its centre by so many degrees
-            counter-clockwise as seen; it shows a head of this roll upright.
+            counter-clockwise as seen; a head that leans so is upright in it.
 
     Raises:
         ValueError: If the box is not square, `size` is not positive or `roll`

@@ -11,9 +11,9 @@ from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import FaceCrop
 
 # Crops are turned by multiples of this many degrees: heads that lean less than
-# half of it are cut as they are, and an exported graph finds the same crop. On
-# photos of AFLW whose head leans by 15 degrees or more, steps of 15, 30 and 45
-# degrees gain 0.09, 0.06 and 0.04 % of the face's size; see docs/training.md.
+# half of it are cut as they are, and an exported graph finds the same crop, but
+# for heads halfway between two multiples. What it gains, and larger steps, is
+# in docs/training.md, "Heads that lean".
 ROLL_STEP = 15
 
 
@@ -31,15 +31,22 @@ def upright_crop(
 
     Returns:
         A crop whose `roll` is a multiple of 15 degrees, the nearest to the
-        head's. In its own axes it is the square of `landmarks_crop` around the
-        tight box of the landmarks.
+        head's lean in the image, see `in_plane_roll`. In its own axes it is
+        the square of `landmarks_crop` around the tight box of the landmarks.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
     roll = nearest_roll(points, template)
     angle = math.radians(roll)
     cosine, sine = math.cos(angle), math.sin(angle)
-    to_crop = np.array([[cosine, -sine], [sine, cosine]])
-    box = BoundingBox.from_points(points @ to_crop.T).landmarks_crop()
+    # Written out, as the exported graph has it: `@` may round differently.
+    turned = np.stack(
+        [
+            cosine * points[:, 0] - sine * points[:, 1],
+            sine * points[:, 0] + cosine * points[:, 1],
+        ],
+        axis=-1,
+    )
+    box = BoundingBox.from_points(turned).landmarks_crop()
     # Box edges lie half a pixel beside the coordinates of points.
     x, y = np.asarray(box.center) - 0.5
     center_x = cosine * x + sine * y + 0.5
@@ -52,7 +59,7 @@ def upright_crop(
 
 
 def nearest_roll(landmarks: ArrayLike, template: ArrayLike) -> float:
-    """Finds the multiple of 15 degrees that is nearest to a head's roll.
+    """Finds the multiple of 15 degrees that is nearest to a head's lean.
 
     Args:
         landmarks: As those of `upright_crop`.
@@ -74,8 +81,10 @@ def in_plane_roll(points: NDArray[np.float64], template: ArrayLike) -> float:
 
     Returns:
         Degrees from -180 to 180, counter-clockwise as seen: the rotation of
-        the best similarity (orthogonal Procrustes) in the image. Yaw and pitch
-        shift it by some degrees at most.
+        the best similarity (orthogonal Procrustes) in the image, which is how
+        a head leans there. That is its roll only where it looks at the viewer:
+        in profile, where a head nods in the image's plane, it is roll and
+        pitch together. Yaw alone shifts it by 6 degrees at most.
     """
     reference = np.asarray(template, np.float64)[:, :2]
     reference = reference - reference.mean(axis=0)
