@@ -17,7 +17,7 @@ from serving.exif_orientation import jpeg_orientation, png_orientation
 from tf_facegcn.imaging.bounding_box import CROP_SIDE_RATIO
 from tf_facegcn.imaging.crop_axis import WEIGHT_BITS
 from tf_facegcn.imaging.face_crop import CROP_UNITS
-from tf_facegcn.imaging.upright_crop import ROLL_STEP
+from tf_facegcn.imaging.upright_crop import LEAST_LEAN, ROLL_STEP
 
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -154,7 +154,9 @@ def upright_crop(landmarks: tf.Tensor, template: NDArray[np.floating]) -> Crop:
         reference[:, 1] * points[:, 0] - reference[:, 0] * points[:, 1]
     )
     degrees = tf.atan2(sine, cosine) * (180 / math.pi)
-    steps = tf.cast(tf.round(degrees / ROLL_STEP), tf.int32)
+    leans = tf.abs(degrees) >= LEAST_LEAN
+    steps = tf.where(leans, tf.round(degrees / ROLL_STEP), 0.0)
+    steps = tf.cast(steps, tf.int32)
     # Taken from tables, as the cosines of TensorFlow and of NumPy may differ
     # in the last digit.
     rolls = range(-180, 181, ROLL_STEP)

@@ -53,7 +53,7 @@ def test_a_second_look_is_taken_around_the_landmarks():
 
 
 @pytest.mark.parametrize(
-    ("roll", "expected"), [(7.0, 7.0), (20.0, 35.0), (-100.0, 155.0)]
+    ("roll", "expected"), [(25.0, 25.0), (40.0, 85.0), (-100.0, 155.0)]
 )
 def test_the_second_look_is_turned_as_the_head_leans(roll, expected):
     """By the nearest multiple of 15 degrees; the stand-in leans again in it."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tf_facegcn.imaging.drawing import Drawing
 from tf_facegcn.imaging.photo import read_photo
-from tf_facegcn.imaging.upright_crop import ROLL_STEP
+from tf_facegcn.imaging.upright_crop import LEAST_LEAN, ROLL_STEP
 from training.data.aflw2000 import Aflw2000
 from training.landmark_prediction import (
     NARROWER,
@@ -128,7 +128,8 @@ def evaluate(
             protocol["refinements"] = (
                 f"{look.resolved_refinements}: the crop around the landmarks "
                 "just predicted, turned upright by the nearest multiple of "
-                f"{ROLL_STEP} degrees"
+                f"{ROLL_STEP} degrees where the head leans by {LEAST_LEAN} or "
+                "more"
             )
         if look.narrower:
             protocol["narrower"] = (

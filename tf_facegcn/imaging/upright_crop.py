@@ -10,10 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import FaceCrop
 
-# Crops are turned by multiples of this many degrees: heads that lean less than
-# half of it are cut as they are, and an exported graph finds the same crop, but
-# for heads halfway between two multiples. What it gains, and larger steps, is
-# in docs/training.md, "Heads that lean".
+# Heads that lean less are cut as they are: networks see rolls of as much in
+# training, and turning them gains nothing. Others are turned by the nearest
+# multiple of the step, so that an exported graph finds the same crop, but for
+# heads halfway between two. Both as measured on photos of AFLW, see
+# docs/training.md, "Heads that lean".
+LEAST_LEAN = 30
 ROLL_STEP = 15
 
 
@@ -31,7 +33,7 @@ def upright_crop(
 
     Returns:
         A crop whose `roll` is a multiple of 15 degrees, the nearest to the
-        head's lean in the image, see `in_plane_roll`. In its own axes it is
+        head's lean in the image, see `nearest_roll`. In its own axes it is
         the square of `landmarks_crop` around the tight box of the landmarks.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
@@ -59,17 +61,21 @@ def upright_crop(
 
 
 def nearest_roll(landmarks: ArrayLike, template: ArrayLike) -> float:
-    """Finds the multiple of 15 degrees that is nearest to a head's lean.
+    """Finds by how much a crop has to be turned for a head that leans.
 
     Args:
         landmarks: As those of `upright_crop`.
         template: The same.
 
     Returns:
-        Degrees, counter-clockwise as seen.
+        Degrees, counter-clockwise as seen: the multiple of 15 that is nearest
+        to `in_plane_roll`; 0 where that is less than 30.
     """
     points = np.asarray(landmarks, np.float64)[:, :2]
-    return float(ROLL_STEP * round(in_plane_roll(points, template) / ROLL_STEP))
+    lean = in_plane_roll(points, template)
+    if abs(lean) < LEAST_LEAN:
+        return 0.0
+    return float(ROLL_STEP * round(lean / ROLL_STEP))
 
 
 def in_plane_roll(points: NDArray[np.float64], template: ArrayLike) -> float:
