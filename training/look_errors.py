@@ -148,7 +148,7 @@ def main(
     data_dir: Annotated[Path, typer.Option(help="Folder of the photos.")],
     labels: LabelsOption = None,
     num_photos: NumPhotosOption = None,
-    least_roll: Annotated[
+    least_lean: Annotated[
         float, typer.Option(help="Only heads that lean as far, in degrees.")
     ] = 0.0,
 ) -> None:
@@ -165,13 +165,13 @@ def main(
     crops = AflwCrops.load(data_dir)
     crops = crops._replace(human_points=human_targets(crops))
     crops, truth = held_out_photos(crops, labels, count)
-    if least_roll:
-        leaning = np.flatnonzero(np.abs(_rolls(crops)) >= least_roll)
+    if least_lean:
+        leaning = np.flatnonzero(np.abs(_leans(crops)) >= least_lean)
         if not len(leaning):
             raise typer.BadParameter(
-                f"no head leans by {least_roll:g} degrees; expected fewer "
+                f"no head leans by {least_lean:g} degrees; expected fewer "
                 "degrees, or more photos (--num-photos)",
-                param_hint="--least-roll",
+                param_hint="--least-lean",
             )
         crops, truth = crops.subset(leaning), truth[leaning]
         typer.echo(f"{len(leaning)} photos")
@@ -193,7 +193,7 @@ def main(
             first.setdefault(look, errors)
 
 
-def _rolls(crops: AflwCrops) -> Floats:
+def _leans(crops: AflwCrops) -> Floats:
     """`(n,)` in-plane rolls of the teacher's landmarks, degrees."""
     head = MorphableModel.bundled()
     template = head.mean[head.landmarks] * [1, -1, 1]

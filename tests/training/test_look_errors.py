@@ -215,10 +215,10 @@ def test_only_heads_that_lean(spotted, monkeypatch, capsys, miniature_model):
         return np.zeros(len(landmarks))
 
     monkeypatch.setattr(look_errors, "look_errors", errors)
-    main(["any"], data_dir="anywhere", least_roll=8.0)
+    main(["any"], data_dir="anywhere", least_lean=8.0)
     assert f"{leaning.sum()} photos" in capsys.readouterr().out
     with pytest.raises(typer.BadParameter, match="no head leans by 170"):
-        main(["any"], data_dir="anywhere", least_roll=170.0)
+        main(["any"], data_dir="anywhere", least_lean=170.0)
     for names in seen:
         np.testing.assert_array_equal(names, crops.names[leaning])
 

@@ -11,9 +11,9 @@ from tf_facegcn.imaging.bounding_box import BoundingBox
 from tf_facegcn.imaging.face_crop import FaceCrop
 
 # Heads that lean less are cut as they are: networks see rolls of as much in
-# training, and turning them gains nothing. Others are turned by the nearest
-# multiple of the step, so that an exported graph finds the same crop, but for
-# heads halfway between two. Both as measured on photos of AFLW, see
+# training, and turning them gains next to nothing. Others are turned by the
+# nearest multiple of the step, so that an exported graph finds the same crop,
+# but for heads halfway between two. Both as measured on photos of AFLW, see
 # docs/training.md, "Heads that lean".
 LEAST_LEAN = 30
 ROLL_STEP = 15
